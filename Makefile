@@ -1,0 +1,74 @@
+# ringvm: a KVM virtual machine monitor whose devices are tasks on one io_uring executor.
+#
+#   make            build/ringvm
+#   make demo       everything a first look needs: tools, kernel, disk, then a guest from boot to power-off
+#   make test       unit tests and guest tests (installs what is missing)
+#   make help       the other goals
+
+ARCH    ?= $(shell uname -m)
+# One build tree per variant: release, asan (with UBSan), tsan.
+VARIANT ?= release
+O       := build/$(VARIANT)
+
+CC      ?= gcc
+PKGS    := liburing libfdt libcap
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+WARN    := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
+           -Wold-style-definition -Wvla -Wundef -Wwrite-strings -Wformat=2 -Wcast-qual \
+           -Wimplicit-fallthrough -Wduplicated-cond -Wlogical-op -Wmissing-field-initializers
+HARDEN  := -fstack-protector-strong -fPIE -fno-common -fno-strict-aliasing
+CFLAGS  ?= -O2 -g
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -Isrc -I$(O)/gen $(WARN) $(HARDEN) $(CFLAGS) $(VARIANT_CFLAGS) \
+             $(PKG_CFLAGS)
+ALL_LDFLAGS = -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(VARIANT_CFLAGS)
+LIBS    = $(PKG_LIBS)
+
+VARIANT_CFLAGS_release := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+VARIANT_CFLAGS_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+VARIANT_CFLAGS_tsan    := -fsanitize=thread -isystem tests/unit/tsan -fno-omit-frame-pointer
+# Every AWAIT suspends at least once: finds locals that live across an await and wake-ups that were luck.
+VARIANT_CFLAGS_stress  := -DASYNC_STRESS=1 -fsanitize=address,undefined -fno-sanitize-recover=all
+VARIANT_CFLAGS := $(VARIANT_CFLAGS_$(VARIANT))
+
+MODULES := base exec sync mem bus chardev virtio legacy kvm boot vmm
+ASYNC   := base exec sync
+OTHER_ARCH := $(filter-out $(ARCH),x86_64 aarch64)
+sources = $(filter-out %/main.c,$(wildcard $(1)/*.c $(1)/$(ARCH)/*.c))
+SRC     := $(foreach m,$(MODULES),$(call sources,src/$(m)))
+TEST_SRC := $(wildcard tests/unit/*.c) $(foreach m,$(MODULES),$(call sources,tests/unit/$(m)))
+# ThreadSanitizer builds bring their own test runner.
+TEST_SRC += $(if $(filter tsan,$(VARIANT)),tests/unit/tsan/runner.c)
+obj     = $(patsubst %.c,$(O)/%.o,$(1))
+OBJ     := $(call obj,$(SRC))
+TEST_OBJ := $(call obj,$(TEST_SRC))
+ASYNC_OBJ := $(call obj,$(foreach m,$(ASYNC),$(call sources,src/$(m))))
+
+.PHONY: all
+all: build/ringvm $(O)/libringvm-async.a
+
+build/ringvm: $(O)/ringvm
+	ln -sf $(VARIANT)/ringvm $@
+
+$(O)/ringvm: $(O)/src/vmm/main.o $(OBJ)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(O)/libringvm-async.a: $(ASYNC_OBJ)
+	rm -f $@ && $(AR) rcs $@ $^
+
+# The flags are part of what an object depends on.
+$(O)/flags: FORCE
+	@mkdir -p $(@D); echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS)' > $@
+$(O)/%.o: %.c $(O)/flags
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+FORCE:
+
+-include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(O)/src/vmm/main.d
+
+include tests/tests.mk
+include tools/tools.mk
+
+.PHONY: clean
+clean:
+	rm -rf build

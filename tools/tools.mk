@@ -1,0 +1,34 @@
+# Goals that install, check and format.
+PREFIX  ?= /usr/local
+DESTDIR ?=
+C_FILES = $(shell git ls-files '*.c' '*.h')
+
+.PHONY: deps lint format install help
+deps:
+	@tools/deps.sh
+
+lint: lint-format lint-includes lint-readme lint-tidy
+.PHONY: lint-format lint-includes lint-readme lint-tidy
+lint-format:
+	@clang-format --dry-run -Werror $(C_FILES)
+lint-includes:
+	@tools/lint/includes.sh
+lint-readme:
+	@tools/lint/readme-paths.sh
+# One stamp per file, so that a second run checks what changed.
+TIDY_SRC = $(filter-out src/kvm/$(OTHER_ARCH)/% tests/unit/tsan/%,$(shell git ls-files 'src/*.c' 'tests/*.c' 'bench/*.c'))
+lint-tidy: $(addprefix build/lint/,$(TIDY_SRC:.c=.tidy))
+build/lint/%.tidy: %.c .clang-tidy
+	@mkdir -p $(@D)
+	@clang-tidy --quiet $< -- $(filter-out -Wduplicated-cond -Wlogical-op,$(ALL_CFLAGS)) > $@.log 2>&1 \
+	  || { grep -v 'warnings generated' $@.log; exit 1; }
+	@touch $@
+
+format:
+	clang-format -i $(C_FILES)
+
+install: all
+	install -D -m 755 build/release/ringvm $(DESTDIR)$(PREFIX)/bin/ringvm
+
+help:
+	@sed -n 's/^#   //p' Makefile
