@@ -10,7 +10,11 @@ ARCH    ?= $(shell uname -m)
 VARIANT ?= release
 O       := build/$(VARIANT)
 
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+# make V=1 shows the whole commands.
+Q       := $(if $(V),,@)
 PKGS    := liburing libfdt libcap
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
@@ -48,20 +52,22 @@ ASYNC_OBJ := $(call obj,$(foreach m,$(ASYNC),$(call sources,src/$(m))))
 all: build/ringvm $(O)/libringvm-async.a
 
 build/ringvm: $(O)/ringvm
-	ln -sf $(VARIANT)/ringvm $@
+	$(Q)ln -sf $(VARIANT)/ringvm $@ && touch -h $@
 
 $(O)/ringvm: $(O)/src/vmm/main.o $(OBJ)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(if $(Q),@echo LINK $@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(O)/libringvm-async.a: $(ASYNC_OBJ)
-	rm -f $@ && $(AR) rcs $@ $^
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 # The flags are part of what an object depends on.
 $(O)/flags: FORCE
 	@mkdir -p $(@D); echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS)' > $@
 $(O)/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(if $(Q),@echo CC $<)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 FORCE:
 
 -include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(O)/src/vmm/main.d

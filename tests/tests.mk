@@ -4,7 +4,8 @@ UNIT_FLAGS ?= --jobs 2 --timeout 120
 UNIT_LIBS := $(if $(filter tsan,$(VARIANT)),,-lcriterion)
 
 $(O)/unit: $(TEST_OBJ) $(OBJ)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(UNIT_LIBS)
+	$(if $(Q),@echo LINK $@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(UNIT_LIBS)
 
 .PHONY: unit asan tsan stress-unit
 unit: $(O)/unit

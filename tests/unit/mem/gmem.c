@@ -1,0 +1,73 @@
+#include "mem/gmem.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+
+static struct gmem *two_regions(void)
+{
+    const struct gmem_range ranges[] = {{{0}, 0x10000}, {{0x100000}, 0x20000}};
+    struct gmem *mem;
+
+    cr_assert_eq(gmem_create(&mem, ranges, 2, NULL), 0);
+    return mem;
+}
+
+Test(gmem, range_inside_one_region_is_found)
+{
+    struct gmem *mem = two_regions();
+
+    cr_assert_eq(gmem_size(mem), 0x30000);
+    cr_assert_eq(gmem_ptr(mem, gpa(0), 0x10000), gmem_region(mem, 0)->host);
+    cr_assert_eq(gmem_ptr(mem, gpa(0x100010), 16), gmem_region(mem, 1)->host + 16);
+    cr_assert_eq(gmem_ptr(mem, gpa(0x11ffff), 1), gmem_region(mem, 1)->host + 0x1ffff);
+    gmem_destroy(mem);
+}
+
+Test(gmem, range_that_leaves_its_region_is_refused)
+{
+    struct gmem *mem = two_regions();
+
+    cr_assert_null(gmem_ptr(mem, gpa(0xffff), 2), "straddles the end");
+    cr_assert_null(gmem_ptr(mem, gpa(0x8000), 0x100000), "spans the gap");
+    cr_assert_null(gmem_ptr(mem, gpa(0x20000), 1), "inside the gap");
+    cr_assert_null(gmem_ptr(mem, gpa(0x120000), 1), "after the last");
+    gmem_destroy(mem);
+}
+
+Test(gmem, address_plus_length_that_wraps_is_refused)
+{
+    struct gmem *mem = two_regions();
+
+    cr_assert_null(gmem_ptr(mem, gpa(UINT64_MAX), 2));
+    cr_assert_null(gmem_ptr(mem, gpa(0x1000), UINT64_MAX));
+    cr_assert_null(gmem_ptr(mem, gpa(0x100000), UINT64_MAX - 0xfffff));
+    gmem_destroy(mem);
+}
+
+Test(gmem, copies_fail_as_a_whole)
+{
+    struct gmem *mem = two_regions();
+    char buffer[4] = "abc";
+
+    cr_assert_eq(gmem_write(mem, gpa(0x1000), buffer, 4), 0);
+    memset(buffer, 0, 4);
+    cr_assert_eq(gmem_read(mem, gpa(0x1000), buffer, 4), 0);
+    cr_assert_str_eq(buffer, "abc");
+    cr_assert_eq(gmem_write(mem, gpa(0xfffe), buffer, 4), -EFAULT);
+    cr_assert_eq(gmem_read(mem, gpa(0xfffe), buffer, 4), -EFAULT);
+    gmem_destroy(mem);
+}
+
+Test(gmem, ranges_that_overlap_or_wrap_or_split_pages_are_refused)
+{
+    const struct gmem_range overlap[] = {{{0}, 0x2000}, {{0x1000}, 0x1000}};
+    const struct gmem_range wrap[] = {{{UINT64_MAX - 0xfff}, 0x2000}};
+    const struct gmem_range split[] = {{{0}, 0x1800}};
+    struct gmem *mem;
+    struct err err;
+
+    cr_assert_eq(gmem_create(&mem, overlap, 2, &err), -EINVAL);
+    cr_assert_eq(gmem_create(&mem, wrap, 1, &err), -EINVAL);
+    cr_assert_eq(gmem_create(&mem, split, 1, &err), -EINVAL);
+    cr_assert_eq(gmem_create(&mem, split, 0, &err), -EINVAL);
+}
