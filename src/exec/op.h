@@ -1,0 +1,98 @@
+/*
+ * One io_uring operation, embedded in the frame of the task that awaits it.
+ *
+ *     op_readv(&req->op, task, disk->file, req->iov, req->iov_count, offset);
+ *     AWAIT(task, READ, op_is_done(&req->op));
+ *     ret = req->op.result;
+ *
+ * Rules:
+ *  1. From start to completion the kernel owns the op, its vector and its buffers: the frame is
+ * neither freed nor moved, the buffers are not reused. (ASan builds poison nothing of guest memory,
+ * but assert that an op is not started twice.)
+ *  2. Starting never fails and never blocks: a full submission queue is the executor's own
+ * business. Every error arrives as `result` at the await.
+ *  3. Cancel is a request. The result, whatever it is, still arrives at the same await; usually
+ * -ECANCELED, but success, -EINTR or another value are normal.
+ *  4. A multishot op is in flight until op_is_done: each shot wakes the task, see op_take_shots.
+ *  5. Results: bytes transferred or 0, or negative errno. -EINTR and -EAGAIN are retried inside
+ * where the operation allows it; short transfers are returned as they are: the caller goes on from
+ * where it stopped, never from the start. All functions: executor thread only.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/compiler.h"
+#include "base/err.h"
+#include "exec/task.h"
+
+struct __kernel_timespec;
+
+/* A file the executor may do I/O on: a plain descriptor, or a slot of the ring's registered files
+ * (cheaper). */
+struct io_file {
+    int fd;
+    int slot; /* -1: not registered */
+};
+
+struct op {
+    struct task *task;  /* private: woken at completion */
+    int32_t result;     /* valid once done (or per shot) */
+    uint32_t cqe_flags; /* of the last completion */
+    uint32_t shots;     /* private: completions of a multishot since op_take_shots */
+    uint8_t status;     /* private */
+    uint8_t opcode;     /* private, for dumps */
+};
+
+static inline struct io_file io_file_plain(int fd)
+{
+    return (struct io_file){.fd = fd, .slot = -1};
+}
+
+/*
+ * Registers `fd`, which stays the caller's, in a free slot. Falls back to a plain io_file when
+ * there is none, so it never fails. Unregister before closing the descriptor, with no operation in
+ * flight on it.
+ */
+struct io_file io_file_register(struct executor *executor, int fd);
+void io_file_unregister(struct executor *executor, struct io_file *file);
+
+/* Zeroed is idle. Idle -> in flight (started) -> done; a done op may be started again. */
+bool op_is_done(const struct op *op);
+bool op_is_in_flight(const struct op *op);
+
+void op_nop(struct op *op, struct task *task);
+void op_read(struct op *op, struct task *task, struct io_file file, void *buffer, uint32_t len,
+             uint64_t offset);
+void op_write(struct op *op, struct task *task, struct io_file file, const void *buffer,
+              uint32_t len, uint64_t offset);
+/* offset UINT64_MAX: the file position (pipes, taps, terminals). `iov` stays valid until done. */
+void op_readv(struct op *op, struct task *task, struct io_file file, const struct iovec *iov,
+              uint32_t iov_count, uint64_t offset);
+void op_writev(struct op *op, struct task *task, struct io_file file, const struct iovec *iov,
+               uint32_t iov_count, uint64_t offset);
+/* datasync: fdatasync instead of fsync. */
+void op_fsync(struct op *op, struct task *task, struct io_file file, bool datasync);
+/* mode as in fallocate(2). */
+void op_fallocate(struct op *op, struct task *task, struct io_file file, int mode, uint64_t offset,
+                  uint64_t len);
+/* One-shot poll; result is the mask of events. */
+void op_poll(struct op *op, struct task *task, struct io_file file, uint32_t events);
+/*
+ * Multishot poll: wakes the task at every edge until cancelled. Edges merge: count work by what the
+ * file says, never by shots. An eventfd that is only polled this way need not be read.
+ */
+void op_poll_multishot(struct op *op, struct task *task, struct io_file file, uint32_t events);
+/* Completions since the last call, and clears them. */
+uint32_t op_take_shots(struct op *op);
+
+void op_accept(struct op *op, struct task *task, struct io_file file, int accept_flags);
+void op_recv(struct op *op, struct task *task, struct io_file file, void *buffer, uint32_t len,
+             int msg_flags);
+void op_send(struct op *op, struct task *task, struct io_file file, const void *buffer,
+             uint32_t len, int msg_flags);
+
+/* Asks the kernel to cancel; a no-op unless in flight. May be called again. */
+void op_cancel(struct op *op);
