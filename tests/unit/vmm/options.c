@@ -1,0 +1,164 @@
+#include "vmm/options.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+
+/* Parses a command line given as one string of words. */
+struct parsed {
+    char text[512];
+    char *argv[32];
+    int argc;
+    bool help;
+    int ret;
+    struct err err;
+    struct vm_config config;
+};
+
+static struct parsed *parse(const char *words)
+{
+    static struct parsed p;
+    char *rest;
+
+    memset(&p, 0, sizeof(p));
+    snprintf(p.text, sizeof(p.text), "run %s", words);
+    for (char *word = strtok_r(p.text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        p.argv[p.argc++] = word;
+    p.ret = options_parse(p.argc, p.argv, &p.config, &p.help, &p.err);
+    return &p;
+}
+
+static void refused(const char *words, int ret, const char *says)
+{
+    struct parsed *p = parse(words);
+
+    cr_assert_eq(p->ret, ret, "'%s' gave %d", words, p->ret);
+    cr_assert(strstr(p->err.text, says), "'%s' said: %s", words, p->err.text);
+    cr_assert(!strchr(p->err.text, '\n'));
+}
+
+Test(options, defaults_boot_a_kernel_with_a_console)
+{
+    struct parsed *p = parse("vmlinuz");
+
+    cr_assert_eq(p->ret, 0);
+    cr_assert_str_eq(p->config.kernel_path, "vmlinuz");
+    cr_assert_eq(p->config.mem_size, 256ULL << 20);
+    cr_assert_eq(p->config.vcpu_count, 1);
+    cr_assert_eq(p->config.serial_count, 1);
+    cr_assert(p->config.serials[0].console && p->config.serials[0].takes_stdin);
+    cr_assert_str_eq(p->config.kvm_path, "/dev/kvm");
+}
+
+Test(options, everything_at_once)
+{
+    struct parsed *p = parse(
+        "-m 2G --cpus 4 -p console=ttyS0 --params quiet -i initrd --block a.img,ro,root,id=X "
+        "-b path=b.img,direct,queues=3,block-size=4096 --net tap-name=t0,mac=52:54:00:00:00:01 "
+        "--net tap-fd=7,vq-pairs=2,mtu=9000 --serial type=file,path=out,num=2 --serial "
+        "type=pty,hardware=virtio-console,console --no-rng --exit-on-reset --poll-us 0 "
+        "--log-level debug --kvm-device /dev/other vmlinuz");
+    const struct vm_config *c = &p->config;
+
+    cr_assert_eq(p->ret, 0, "%s", p->err.text);
+    cr_assert_eq(c->mem_size, 2ULL << 30);
+    cr_assert_eq(c->vcpu_count, 4);
+    cr_assert_eq(c->param_count, 2);
+    cr_assert_str_eq(c->params[1], "quiet");
+    cr_assert_str_eq(c->initrd_path, "initrd");
+    cr_assert_eq(c->disk_count, 2);
+    cr_assert(c->disks[0].read_only && c->disks[0].root && !c->disks[0].direct);
+    cr_assert_str_eq(c->disks[0].path, "a.img");
+    cr_assert_str_eq(c->disks[0].id, "X");
+    cr_assert_str_eq(c->disks[1].path, "b.img");
+    cr_assert(c->disks[1].direct && !c->disks[1].read_only);
+    cr_assert_eq(c->disks[1].queue_count, 3);
+    cr_assert_eq(c->disks[1].block_size, 4096);
+    cr_assert_eq(c->net_count, 2);
+    cr_assert_str_eq(c->nets[0].tap_name, "t0");
+    cr_assert_eq(c->nets[0].mac[5], 1);
+    cr_assert_eq(c->nets[1].tap_fd, 7);
+    cr_assert_eq(c->nets[1].pair_count, 2);
+    cr_assert_eq(c->nets[1].mtu, 9000);
+    cr_assert_eq(c->serial_count, 2);
+    cr_assert_eq(c->serials[0].num, 2);
+    cr_assert_eq(c->serials[1].hardware, SERIAL_HW_VIRTIO_CONSOLE);
+    cr_assert(c->no_rng && c->exit_on_reset);
+    cr_assert_eq(c->poll_us, 0);
+    cr_assert_eq(c->log_level, LOG_DEBUG);
+    cr_assert_str_eq(c->kvm_path, "/dev/other");
+}
+
+Test(options, unknown_options_and_missing_values_are_named)
+{
+    refused("--frob k", -EINVAL, "--frob");
+    refused("-z k", -EINVAL, "-z");
+    refused("k -m", -EINVAL, "-m");
+    refused("k --mem", -EINVAL, "--mem");
+    refused("--no-rng=1 k", -EINVAL, "--no-rng");
+    refused("", -EINVAL, "no kernel");
+    refused("k second", -EINVAL, "second");
+}
+
+Test(options, unknown_keys_are_named_with_the_known_ones)
+{
+    refused("-b a,frob=1 k", -EINVAL, "unknown key 'frob'");
+    refused("--net tap-name=a,frob k", -EINVAL, "unknown key 'frob'");
+    refused("--serial type=sink,frob k", -EINVAL, "unknown key 'frob'");
+}
+
+Test(options, numbers_are_checked)
+{
+    refused("-m 0 k", -ERANGE, "--mem");
+    refused("-m 99999999999999G k", -ERANGE, "--mem");
+    refused("-m lots k", -EINVAL, "lots");
+    refused("-m 12Q k", -EINVAL, "12Q");
+    refused("-m -5 k", -EINVAL, "-5");
+    refused("-c 0 k", -ERANGE, "--cpus");
+    refused("-c 65 k", -ERANGE, "64");
+    refused("-b a,queues=0 k", -ERANGE, "queues");
+    refused("-b a,block-size=700 k", -EINVAL, "block-size");
+    refused("--poll-us x k", -EINVAL, "--poll-us");
+    refused("--net tap-name=a,mtu=1 k", -ERANGE, "mtu");
+    refused("--log-level loud k", -EINVAL, "loud");
+}
+
+Test(options, contradictions_are_refused)
+{
+    refused("-b a,root -b b,root k", -EINVAL, "only one disk");
+    refused("-b ro,root k -b ,ro", -EINVAL, "no path");
+    refused("-i a -i b k", -EINVAL, "twice");
+    refused("--net mac=52:54:00:00:00:01 k", -EINVAL, "exactly one");
+    refused("--net tap-name=a,tap-fd=3 k", -EINVAL, "exactly one");
+    refused("--serial type=file k", -EINVAL, "path");
+    refused("--serial num=1 k", -EINVAL, "no type");
+    refused("--serial type=sink --serial type=stdout k", -EINVAL, "num=1");
+    refused("--serial type=frob k", -EINVAL, "stdout, file, sink, pty");
+    refused("--serial type=stdout --serial type=stdout,num=2,stdin k", -EINVAL, "stdin");
+}
+
+Test(options, mac_addresses_are_checked)
+{
+    refused("--net tap-name=a,mac=52:54:00:00:00 k", -EINVAL, "MAC");
+    refused("--net tap-name=a,mac=52:54:00:00:00:0g k", -EINVAL, "MAC");
+    refused("--net tap-name=a,mac=52:54:00:00:00:011 k", -EINVAL, "MAC");
+    refused("--net tap-name=a,mac=01:54:00:00:00:01 k", -EINVAL, "unicast");
+    refused("--net tap-name=a,mac=00:00:00:00:00:00 k", -EINVAL, "unicast");
+}
+
+Test(options, help_names_every_option_the_parser_takes)
+{
+    static const char *const names[] = {
+        "--mem",        "--cpus",      "--params", "--initrd",        "--block",
+        "--net",        "--serial",    "--no-rng", "--exit-on-reset", "--poll-us",
+        "--kvm-device", "--log-level", "--help"};
+    char text[8192];
+    FILE *out = fmemopen(text, sizeof(text), "w");
+
+    cr_assert_not_null(out);
+    options_print_help(out);
+    fclose(out);
+    for (size_t i = 0; i < array_count(names); i++)
+        cr_assert(strstr(text, names[i]), "%s", names[i]);
+    cr_assert(parse("--help")->help);
+    cr_assert(parse("-h")->help);
+}
