@@ -24,10 +24,10 @@ struct option_def {
     const char *name;
     const char *metavar; /* NULL: takes no value */
     const char *help;    /* lines after the first are indented when printed */
-    int (*apply)(struct vm_config *config, char *value, struct err *err);
+    int (*apply)(struct run_config *config, char *value, struct err *err);
 };
 
-static int apply_mem(struct vm_config *config, char *value, struct err *err)
+static int apply_mem(struct run_config *config, char *value, struct err *err)
 {
     int ret = keyval_mem_size("--mem", value, &config->mem_size, err);
 
@@ -39,7 +39,7 @@ static int apply_mem(struct vm_config *config, char *value, struct err *err)
     return 0;
 }
 
-static int apply_cpus(struct vm_config *config, char *value, struct err *err)
+static int apply_cpus(struct run_config *config, char *value, struct err *err)
 {
     uint64_t count;
     int ret = keyval_u64("--cpus", value, 1, VCPU_COUNT_MAX, &count, err);
@@ -48,7 +48,7 @@ static int apply_cpus(struct vm_config *config, char *value, struct err *err)
     return ret;
 }
 
-static int apply_params(struct vm_config *config, char *value, struct err *err)
+static int apply_params(struct run_config *config, char *value, struct err *err)
 {
     if (config->param_count == CONFIG_PARAM_COUNT_MAX)
         return err_set(err, -EINVAL, "--params: given more than %d times", CONFIG_PARAM_COUNT_MAX);
@@ -56,7 +56,7 @@ static int apply_params(struct vm_config *config, char *value, struct err *err)
     return 0;
 }
 
-static int apply_initrd(struct vm_config *config, char *value, struct err *err)
+static int apply_initrd(struct run_config *config, char *value, struct err *err)
 {
     if (config->initrd_path)
         return err_set(err, -EINVAL, "--initrd: given twice");
@@ -104,7 +104,7 @@ static int disk_key(struct disk_option *disk, const struct keyval *entry, struct
                    entry->key);
 }
 
-static int apply_block(struct vm_config *config, char *value, struct err *err)
+static int apply_block(struct run_config *config, char *value, struct err *err)
 {
     struct disk_option disk = {0};
     struct keyval entry;
@@ -167,7 +167,7 @@ static int net_key(struct net_option *net, const struct keyval *entry, struct er
                    entry->key);
 }
 
-static int apply_net(struct vm_config *config, char *value, struct err *err)
+static int apply_net(struct run_config *config, char *value, struct err *err)
 {
     struct net_option net = {.tap_fd = -1, .pair_count = 1};
     struct keyval entry;
@@ -237,7 +237,7 @@ static int serial_key(struct serial_option *serial, const struct keyval *entry, 
                    entry->key);
 }
 
-static int serial_check(const struct vm_config *config, const struct serial_option *serial,
+static int serial_check(const struct run_config *config, const struct serial_option *serial,
                         struct err *err)
 {
     if ((serial->type == SERIAL_FILE) != (serial->path != NULL))
@@ -262,7 +262,7 @@ static int serial_check(const struct vm_config *config, const struct serial_opti
     return 0;
 }
 
-static int apply_serial(struct vm_config *config, char *value, struct err *err)
+static int apply_serial(struct run_config *config, char *value, struct err *err)
 {
     struct serial_option serial = {.type = SERIAL_TYPE_COUNT, .num = 1};
     struct keyval entry;
@@ -292,7 +292,7 @@ static int apply_serial(struct vm_config *config, char *value, struct err *err)
     return 0;
 }
 
-static int apply_poll_us(struct vm_config *config, char *value, struct err *err)
+static int apply_poll_us(struct run_config *config, char *value, struct err *err)
 {
     uint64_t number;
     int ret = keyval_u64("--poll-us", value, 0, POLL_US_MAX, &number, err);
@@ -301,7 +301,7 @@ static int apply_poll_us(struct vm_config *config, char *value, struct err *err)
     return ret;
 }
 
-static int apply_log_level(struct vm_config *config, char *value, struct err *err)
+static int apply_log_level(struct run_config *config, char *value, struct err *err)
 {
     if (log_level_parse(value, &config->log_level))
         return err_set(err, -EINVAL, "--log-level: '%s' is not one of error, warn, info, debug",
@@ -309,14 +309,14 @@ static int apply_log_level(struct vm_config *config, char *value, struct err *er
     return 0;
 }
 
-static int apply_kvm_device(struct vm_config *config, char *value, struct err *err)
+static int apply_kvm_device(struct run_config *config, char *value, struct err *err)
 {
     (void)err;
     config->kvm_path = value;
     return 0;
 }
 
-static int apply_no_rng(struct vm_config *config, char *value, struct err *err)
+static int apply_no_rng(struct run_config *config, char *value, struct err *err)
 {
     (void)value;
     (void)err;
@@ -324,7 +324,7 @@ static int apply_no_rng(struct vm_config *config, char *value, struct err *err)
     return 0;
 }
 
-static int apply_exit_on_reset(struct vm_config *config, char *value, struct err *err)
+static int apply_exit_on_reset(struct run_config *config, char *value, struct err *err)
 {
     (void)value;
     (void)err;
@@ -425,7 +425,7 @@ static int getopt_refused(int found, char **argv, struct err *err)
                    found == ':' ? "needs a value" : "is not an option, or takes no value");
 }
 
-static int kernel_take(struct vm_config *config, int argc, char **argv, struct err *err)
+static int kernel_take(struct run_config *config, int argc, char **argv, struct err *err)
 {
     if (optind == argc)
         return err_set(err, -EINVAL, "no kernel given; write ringvm run [OPTIONS] KERNEL");
@@ -436,7 +436,7 @@ static int kernel_take(struct vm_config *config, int argc, char **argv, struct e
     return 0;
 }
 
-int options_parse(int argc, char **argv, struct vm_config *config, bool *wants_help,
+int options_parse(int argc, char **argv, struct run_config *config, bool *wants_help,
                   struct err *err)
 {
     struct option longs[OPTION_COUNT + 2];
@@ -444,7 +444,7 @@ int options_parse(int argc, char **argv, struct vm_config *config, bool *wants_h
     int found, ret;
 
     *wants_help = false;
-    *config = (struct vm_config){
+    *config = (struct run_config){
         .mem_size = (uint64_t)MEM_SIZE_DEFAULT_MIB << 20,
         .vcpu_count = 1,
         .kvm_path = "/dev/kvm",

@@ -11,7 +11,7 @@ struct parsed {
     bool help;
     int ret;
     struct err err;
-    struct vm_config config;
+    struct run_config config;
 };
 
 static struct parsed *parse(const char *words)
@@ -57,7 +57,7 @@ Test(options, everything_at_once)
         "--net tap-fd=7,vq-pairs=2,mtu=9000 --serial type=file,path=out,num=2 --serial "
         "type=pty,hardware=virtio-console,console --no-rng --exit-on-reset --poll-us 0 "
         "--log-level debug --kvm-device /dev/other vmlinuz");
-    const struct vm_config *c = &p->config;
+    const struct run_config *c = &p->config;
 
     cr_assert_eq(p->ret, 0, "%s", p->err.text);
     cr_assert_eq(c->mem_size, 2ULL << 30);

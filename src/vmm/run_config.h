@@ -53,7 +53,7 @@ struct serial_option {
     bool takes_stdin;
 };
 
-struct vm_config {
+struct run_config {
     const char *kernel_path;
     const char *initrd_path; /* NULL: none */
     const char *params[CONFIG_PARAM_COUNT_MAX];
