@@ -5,7 +5,7 @@ set -eu
 
 build="gcc make pkg-config liburing-dev libfdt-dev libcap-dev libcriterion-dev"
 lint="clang-format clang-tidy"
-guests="qemu-system-x86 busybox-static cpio xz-utils zstd kmod e2fsprogs iproute2 pciutils acpica-tools fio iperf3"
+guests="qemu-system-x86 busybox-static cpio xz-utils zstd kmod e2fsprogs iproute2 pciutils acpica-tools fio iperf3 ethtool"
 
 missing=""
 for package in $build $lint $guests; do

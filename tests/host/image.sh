@@ -19,51 +19,25 @@ packages="acpica-tools bash coreutils cpio dash diffutils e2fsprogs findutils fi
     iproute2 kmod mawk mount pciutils procps qemu-system-common qemu-system-data qemu-system-x86 seabios sed
     util-linux xz-utils"
 
-# Programs and data of these packages, then the libraries that the programs load at start.
+# Programs and data of these packages.
 list_files() {
     # shellcheck disable=SC2086
     dpkg -L $packages | sed 's,^/usr/,/,' | grep -E '^/(s?bin|share/(qemu|seabios))/' |
-        while read -r file; do [ -d "/usr$file" ] || echo "/usr$file"; done >"$scratch/files"
-    cat "$scratch/files"
-    # A program that is a script makes ldd fail, which says nothing about the others.
-    { grep -E 'bin/' "$scratch/files" | xargs ldd 2>/dev/null || true; } |
-        sed -n 's,^[^/]*\(/[^ ]*\) (.*,\1,p' | sort -u |
-        while read -r file; do
-            echo "/usr${file#/usr}"
-            readlink -f "$file"
-        done
-}
-
-# make_ext4 FILE SIZE [OPTION...]
-make_ext4() {
-    truncate -s "$2" "$scratch/disk"
-    mke2fs -q -F -t ext4 -O ^has_journal -m 0 "${@:3}" "$scratch/disk"
-    mv "$scratch/disk" "$1"
+        while read -r file; do [[ -d /usr$file ]] || echo "/usr$file"; done
 }
 
 make_root() {
     # shellcheck disable=SC2086
-    versions=$({ dpkg-query -W -f '${Package} ${Version}\n' $packages; cat "$0"; } | sha256sum)
-    [ "$(cat "$out/root.complete" 2>/dev/null)" != "$versions" ] || return 0
+    versions=$({ dpkg-query -W -f '${Package} ${Version}\n' $packages; cat "$0" tools/copy-programs.sh; } | sha256sum)
+    [[ $(cat "$out/root.complete" 2>/dev/null) != "$versions" ]] || return 0
     echo "host: making build/host/root.img"
     mkdir -p "$scratch/root/etc"
-    list_files | sort -u | (cd / && xargs cp -a --parents -t "$scratch/root")
+    list_files | tools/copy-programs.sh "$scratch/root"
     for name in alternatives group iproute2 ld.so.cache mke2fs.conf nsswitch.conf passwd protocols services; do
-        [ ! -e "/etc/$name" ] || cp -a "/etc/$name" "$scratch/root/etc/"
+        [[ ! -e /etc/$name ]] || cp -a "/etc/$name" "$scratch/root/etc/"
     done
-    make_ext4 "$out/root.img" "$(($(du -sm "$scratch/root" | cut -f1) * 5 / 4 + 16))M" -d "$scratch/root"
+    tools/make-ext4.sh "$out/root.img" 16 "$scratch/root"
     echo "$versions" >"$out/root.complete"
-}
-
-make_initrd() {
-    initrd=$out/$kernel/initrd.cpio
-    [[ $initrd -ot tests/host/init || $initrd -ot $out/$kernel/complete ]] || return 0
-    mkdir -p "$scratch/initrd/bin" "$scratch/initrd/modules"
-    cp tests/host/init "$scratch/initrd/init"
-    cp /bin/busybox "$scratch/initrd/bin/"
-    cp "$out/$kernel"/*.ko "$out/$kernel/modules.load" "$scratch/initrd/modules/"
-    (cd "$scratch/initrd" && find . | cpio --quiet -o -H newc -R 0:0) >"$scratch/initrd.cpio"
-    mv "$scratch/initrd.cpio" "$initrd"
 }
 
 mkdir -p "$out"
@@ -72,6 +46,6 @@ trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
 tools/kernel.sh "$package" "build/host/$kernel" virtio_pci virtio_blk virtio_console virtio_rng 9pnet_virtio 9p \
     crc32c_generic ext4 overlay kvm_amd tun vhost_net veth loop button
-[[ -e $out/scratch.img ]] || make_ext4 "$out/scratch.img" 16G
+tools/make-initrd.sh "build/host/$kernel" tests/host/init
+[[ -e $out/scratch.img ]] || tools/make-ext4.sh "$out/scratch.img" 16384
 make_root
-make_initrd

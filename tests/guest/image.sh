@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# usage: tests/guest/image.sh KERNEL...
+#
+# Makes what guests boot from, below build/guest/: for each KERNEL (6.12 or 6.1, Debian's cloud flavour)
+# KERNEL/vmlinuz and KERNEL/initrd.cpio, and root.img, an ext4 root file system with the tools that tests and the
+# demo use. Does nothing when all is up to date.
+set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
+cd "$(dirname "$0")/../.."
+out=build/guest
+
+programs="acpidump bash cat dd df ethtool fio free hwclock ip iperf3 ls lsblk lspci mke2fs mount sha256sum sleep
+    stty sync taskset"
+
+mkdir -p "$out"
+scratch=$(mktemp -d "$out/image.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+
+for kernel in "$@"; do
+    case $kernel in
+    6.12) package=linux-image-6.12-cloud-amd64 ;;
+    6.1) package=linux-image-cloud-amd64 ;;
+    *) echo "guest: no kernel $kernel: there are 6.12 and 6.1" >&2 && exit 2 ;;
+    esac
+    tools/kernel.sh "$package" "$out/$kernel" virtio_pci virtio_blk virtio_net virtio_console virtio_rng button \
+        pvpanic_mmio pvpanic_pci
+    tools/make-initrd.sh "$out/$kernel" tests/guest/init
+done
+
+# shellcheck disable=SC2086
+files=$(for program in $programs; do command -v "$program"; done)
+versions=$({ xargs ls -lL <<<"$files"; cat "$0" tests/guest/root-init tools/copy-programs.sh; } | sha256sum)
+if [[ $(cat "$out/root.complete" 2>/dev/null) != "$versions" ]]; then
+    echo "guest: making $out/root.img"
+    root=$scratch/root
+    mkdir -p "$root"/{dev,etc,proc,root,run,sys,tmp,mnt}
+    tools/copy-programs.sh "$root" <<<"$files"$'\n/bin/busybox'
+    # busybox fills the gaps.
+    for name in $(busybox --list); do
+        [[ -e $root/usr/bin/$name || -e $root/usr/sbin/$name ]] || ln -s busybox "$root/usr/bin/$name"
+    done
+    cp tests/guest/root-init "$root/usr/sbin/init"
+    mkdir -p "$root/usr/share/misc"
+    cp -L /usr/share/misc/pci.ids "$root/usr/share/misc/" 2>/dev/null || true
+    cp /etc/ld.so.cache "$root/etc/"
+    echo 'root:x:0:0:root:/root:/bin/bash' >"$root/etc/passwd"
+    echo 'root:x:0:' >"$root/etc/group"
+    echo 'PRETTY_NAME="ringvm test guest"' >"$root/etc/os-release"
+    tools/make-ext4.sh "$out/root.img" 64 "$root"
+    echo "$versions" >"$out/root.complete"
+fi
