@@ -90,7 +90,7 @@ struct virtio_request {
 
 struct virtio_device_ops {
     /* Optional. DRIVER_OK: device->state.driver_features are final; queues are not running yet.
-     * A negative errno sets DEVICE_NEEDS_RESET. */
+     * A negative errno, with no hold left, sets DEVICE_NEEDS_RESET. */
     int (*activate)(struct virtio_device *device);
     /*
      * Optional. Reset or shutdown: end the device's own activities (those that are not requests),
@@ -133,7 +133,8 @@ enum virtio_phase { VIRTIO_IDLE, VIRTIO_ACTIVE, VIRTIO_STOPPING };
 struct virtio_pool {
     uint8_t *frames; /* count * stride bytes, touched only as far as they were ever used */
     size_t stride;
-    uint16_t fresh; /* frames below this index were used before */
+    size_t frame_size; /* the vector of the chain follows the frame */
+    uint16_t fresh;    /* frames below this index were used before */
     struct virtio_request *free;
 };
 
@@ -141,6 +142,7 @@ struct virtio_queue {
     struct virtio_device *device;         /* read-only */
     const struct virtio_queue_spec *spec; /* read-only */
     uint16_t index;                       /* read-only */
+    uint16_t chain_max;                   /* read-only */
     struct virtq vq;
     struct task pump; /* device: task_wake(&queue->pump) when it is no longer blocked */
     /* private */
@@ -190,8 +192,8 @@ struct virtio_device {
     /* private */
     struct virtio_transport transport;
     enum virtio_phase phase;
-    uint8_t config_generation;
-    uint32_t activities; /* live pumps and holds: the drain waits for 0 */
+    uint8_t config_generation; /* 2.5; for transports */
+    uint32_t activities;       /* live pumps and holds: the drain waits for 0 */
     struct bus_access *reset_access;
     void (*stopped)(struct virtio_device *device, void *arg);
     void *stopped_arg;

@@ -106,7 +106,7 @@ void virtq_notify_disable(struct virtq *vq);
  * true when chains are available already, for which none may come.
  */
 must_check bool virtq_notify_enable(struct virtq *vq);
-/* A look at the ring for pollers: true when virtq_pop would return other than 0. */
+/* A look at the ring for pollers; false while the queue is broken or disabled. */
 bool virtq_has_avail(const struct virtq *vq);
 
 /* Why the queue is broken, a static string; NULL while it is not. */
