@@ -15,7 +15,7 @@ CC      := gcc
 endif
 # make V=1 shows the whole commands.
 Q       := $(if $(V),,@)
-PKGS    := liburing libfdt libcap
+PKGS    := liburing libcap
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 WARN    := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
@@ -26,7 +26,8 @@ CFLAGS  ?= -O2 -g
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -Isrc -I$(O)/gen $(WARN) $(HARDEN) $(CFLAGS) $(VARIANT_CFLAGS) \
              $(PKG_CFLAGS)
 ALL_LDFLAGS = -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(VARIANT_CFLAGS)
-LIBS    = $(PKG_LIBS)
+# Debian's libfdt has no pkg-config file.
+LIBS    = $(PKG_LIBS) -lfdt
 
 VARIANT_CFLAGS_release := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 VARIANT_CFLAGS_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
