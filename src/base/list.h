@@ -58,6 +58,18 @@ static inline struct list *list_pop_front(struct list *head)
     return link;
 }
 
+/* Moves everything in `from` to the end of `head`; `from` is empty afterwards. */
+static inline void list_splice(struct list *head, struct list *from)
+{
+    if (list_is_empty(from))
+        return;
+    from->next->prev = head->prev;
+    from->prev->next = head;
+    head->prev->next = from->next;
+    head->prev = from->prev;
+    list_init(from);
+}
+
 #define list_for_each(link, head) \
     for (struct list *link = (head)->next; link != (head); link = link->next)
 /* Allows `link` itself to be removed in the body. */

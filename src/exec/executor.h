@@ -1,10 +1,15 @@
 /*
  * The executor: one thread, one io_uring, many tasks. Phases of a turn:
  *
- *     run ready tasks (bounded) -> submit everything in one enter -> reap -> drain inbox -> fire
- * timers -> run ...
- *                                     `-> nothing ready: poll for a bounded, adaptive time, then
- * sleep in the same enter
+ *     run ready tasks -> look around: inbox, timers, watches -> submit and collect in one enter
+ *        ^                                                          -> reap: makes tasks ready
+ *        |                                                                 |
+ *        +---- something is ready -----------------------------------------+
+ *        +---- poll for a bounded, adaptive time <---- nothing is ready ---+
+ *        +---- rearm watches, announce the sleep, sleep in enter <--- still nothing
+ *
+ * A turn runs each task that was ready at its start once: a task that wakes itself runs again in
+ * the next turn, after everybody else's I/O was submitted and reaped.
  *
  * The ring is made with SINGLE_ISSUER and DEFER_TASKRUN; no other thread touches it. Other threads
  * reach the executor only through task_wake and executor_stop.
@@ -21,45 +26,71 @@
 #include "base/compiler.h"
 #include "base/err.h"
 #include "exec/task.h"
+#include "exec/watch.h"
 
 struct executor;
+
+enum {
+    EXECUTOR_ENTRIES_DEFAULT = 256,
+    EXECUTOR_ENTRIES_MAX = 4096,
+    EXECUTOR_FILE_SLOTS_DEFAULT = 64,
+    EXECUTOR_FILE_SLOTS_MAX = 4096,
+    EXECUTOR_POLL_US_MAX = 1000,
+};
 
 struct executor_config {
     uint32_t entries;     /* submission queue size; 0: the default */
     uint32_t poll_us_max; /* upper bound of polling before a sleep; 0 turns polling off */
     uint32_t file_slots;  /* registered files; 0: the default */
+    bool trace;           /* measure run time and wake-to-run latency: two clock reads a poll */
 };
 
 /*
- * Any thread. Fails with one line that says which sysctl, seccomp profile or kernel version is in
- * the way (-ENOSYS, -EPERM, -EINVAL), or -ENOMEM.
+ * Any thread. `config` may be NULL: all defaults. Fails with one line that says which sysctl,
+ * seccomp profile or kernel version is in the way (-ENOSYS, -EPERM, -EINVAL), or -ENOMEM. A config
+ * beyond the limits above is -ERANGE.
  */
 must_check int executor_create(struct executor **out, const struct executor_config *config,
                                struct err *err);
-/* NULL is allowed. Not while executor_run is running; no live task may be left. */
+/* NULL is allowed. Not while executor_run is running; no live task may be left, and the threads
+ * that posted to it have ended. */
 void executor_destroy(struct executor *executor);
 
+/*
+ * Ties the executor to the calling thread for good: restricts the ring to the operations of op.h,
+ * and enables it. executor_run does it if it was not done; a thread that wants to install a seccomp
+ * filter does it first. -EEXIST when another thread has done it.
+ */
+must_check int executor_bind(struct executor *executor, struct err *err);
+
 /* Runs tasks until executor_stop or until no live task is left. 0, or a negative errno from the
- * ring that no retry mends. */
+ * ring that no retry mends (-EEXIST: bound to another thread). */
 must_check int executor_run(struct executor *executor);
 /* Makes executor_run return after its current turn; live tasks stay as they are, and a later
- * executor_run continues them. Any thread. */
+ * executor_run continues them. Any thread, also from a signal handler. One that comes while the
+ * executor does not run ends the next run after one turn. */
 void executor_stop(struct executor *executor);
-/* Like executor_run, but returns when `until(arg)` holds; checked once a turn. For tests and
- * drains. */
+/* Like executor_run, but returns when `until(arg)` holds; checked once a turn, so what it looks at
+ * is changed by tasks. For tests and drains. */
 must_check int executor_run_until(struct executor *executor, bool (*until)(void *arg), void *arg);
 
 /* True on the thread that is inside executor_run of this executor. */
 bool executor_is_current(const struct executor *executor);
-/* Monotonic time, read once per turn: cheap. Executor thread. */
-uint64_t executor_now_ns(const struct executor *executor);
+/* Monotonic time, read at most once per turn: cheap. Executor thread. */
+uint64_t executor_now_ns(struct executor *executor);
 
 /*
  * True while the executor will look at its work without being woken: devices ask their guest for no
- * kicks (used-ring flags / EVENT_IDX) while this holds, and re-check when told that it ends.
- * Executor thread.
+ * kicks (used-ring flags / EVENT_IDX) while this holds, and start a watch (watch.h) that tells them
+ * when it ends. Executor thread.
  */
 bool executor_is_busy(const struct executor *executor);
+
+/*
+ * Whether it pays to spin for an answer after task_wake: the executor is awake and runs on another
+ * cpu than the caller. Any thread. False more often than not when polling is turned off.
+ */
+bool executor_answers_soon(const struct executor *executor);
 
 struct executor_stats {
     uint64_t turns;
@@ -70,6 +101,8 @@ struct executor_stats {
     uint64_t polls;       /* task polls */
     uint64_t inbox_wakes; /* wake-ups from other threads */
     uint64_t poll_ns;     /* time spent polling before a sleep */
+    uint64_t latency_ns;  /* wake to run, all polls; only while tracing, and so the next */
+    uint64_t latency_ns_max;
 };
 void executor_stats_read(const struct executor *executor, struct executor_stats *stats);
 

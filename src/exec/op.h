@@ -7,16 +7,19 @@
  *
  * Rules:
  *  1. From start to completion the kernel owns the op, its vector and its buffers: the frame is
- * neither freed nor moved, the buffers are not reused. (ASan builds poison nothing of guest memory,
- * but assert that an op is not started twice.)
+ *     neither freed nor moved, the buffers are not reused. Starting an op that is in flight, and
+ *     a task that ends with an op in flight, are caught by assertions; under ASan the op and its
+ *     vector are poisoned meanwhile.
  *  2. Starting never fails and never blocks: a full submission queue is the executor's own
- * business. Every error arrives as `result` at the await.
+ *     business. Every error arrives as `result` at the await.
  *  3. Cancel is a request. The result, whatever it is, still arrives at the same await; usually
- * -ECANCELED, but success, -EINTR or another value are normal.
+ *     -ECANCELED, but success, -EINTR or another value are normal.
  *  4. A multishot op is in flight until op_is_done: each shot wakes the task, see op_take_shots.
- *  5. Results: bytes transferred or 0, or negative errno. -EINTR and -EAGAIN are retried inside
- * where the operation allows it; short transfers are returned as they are: the caller goes on from
- * where it stopped, never from the start. All functions: executor thread only.
+ *  5. Results: bytes transferred or 0, or negative errno. -EINTR is retried inside, unless the op
+ *     was cancelled. -EAGAIN arrives for descriptors that are O_NONBLOCK and are not regular files:
+ *     await op_poll, or open them without. Short transfers are returned as they are: the caller
+ *     goes on from where it stopped, never from the start (base/iov.h).
+ * All functions: executor thread only (or before executor_run starts).
  */
 #pragma once
 #include <stdbool.h>
@@ -25,10 +28,7 @@
 #include <sys/uio.h>
 
 #include "base/compiler.h"
-#include "base/err.h"
 #include "exec/task.h"
-
-struct __kernel_timespec;
 
 /* A file the executor may do I/O on: a plain descriptor, or a slot of the ring's registered files
  * (cheaper). */
@@ -37,14 +37,28 @@ struct io_file {
     int slot; /* -1: not registered */
 };
 
+enum op_status { OP_IDLE, OP_QUEUED, OP_SUBMITTED, OP_DONE };
+
 struct op {
     struct task *task;  /* private: woken at completion */
+    uint8_t status;     /* private: enum op_status */
+    uint8_t flags;      /* private */
+    uint8_t opcode;     /* private: this and the rest of what an SQE says, for a retry */
+    uint8_t sqe_flags;  /* private */
+    uint32_t shots;     /* private: completions of a multishot since op_take_shots */
     int32_t result;     /* valid once done (or per shot) */
     uint32_t cqe_flags; /* of the last completion */
-    uint32_t shots;     /* private: completions of a multishot since op_take_shots */
-    uint8_t status;     /* private */
-    uint8_t opcode;     /* private, for dumps */
+    uint64_t offset;    /* private */
+    uint64_t addr;      /* private */
+    uint32_t len;       /* private */
+    uint32_t op_flags;  /* private */
+    int32_t fd;         /* private */
+    uint16_t buf_index; /* private */
+    uint16_t ioprio;    /* private */
+    struct op *next;    /* private: in the executor's backlog */
 };
+
+_Static_assert(sizeof(struct op) == 64, "an operation is one cache line");
 
 static inline struct io_file io_file_plain(int fd)
 {
@@ -60,15 +74,23 @@ struct io_file io_file_register(struct executor *executor, int fd);
 void io_file_unregister(struct executor *executor, struct io_file *file);
 
 /* Zeroed is idle. Idle -> in flight (started) -> done; a done op may be started again. */
-bool op_is_done(const struct op *op);
-bool op_is_in_flight(const struct op *op);
+static inline bool op_is_done(const struct op *op)
+{
+    return op->status == OP_DONE;
+}
+
+static inline bool op_is_in_flight(const struct op *op)
+{
+    return op->status == OP_QUEUED || op->status == OP_SUBMITTED;
+}
 
 void op_nop(struct op *op, struct task *task);
+/* offset UINT64_MAX: the file position (pipes, taps, terminals); so for all reads and writes. */
 void op_read(struct op *op, struct task *task, struct io_file file, void *buffer, uint32_t len,
              uint64_t offset);
 void op_write(struct op *op, struct task *task, struct io_file file, const void *buffer,
               uint32_t len, uint64_t offset);
-/* offset UINT64_MAX: the file position (pipes, taps, terminals). `iov` stays valid until done. */
+/* `iov` stays valid and unchanged until done. */
 void op_readv(struct op *op, struct task *task, struct io_file file, const struct iovec *iov,
               uint32_t iov_count, uint64_t offset);
 void op_writev(struct op *op, struct task *task, struct io_file file, const struct iovec *iov,
@@ -82,12 +104,14 @@ void op_fallocate(struct op *op, struct task *task, struct io_file file, int mod
 void op_poll(struct op *op, struct task *task, struct io_file file, uint32_t events);
 /*
  * Multishot poll: wakes the task at every edge until cancelled. Edges merge: count work by what the
- * file says, never by shots. An eventfd that is only polled this way need not be read.
+ * file says, never by shots. An eventfd that is only polled this way need not be read. It may end
+ * by itself (op_is_done with a result that is no error): start it again then.
  */
 void op_poll_multishot(struct op *op, struct task *task, struct io_file file, uint32_t events);
 /* Completions since the last call, and clears them. */
 uint32_t op_take_shots(struct op *op);
 
+/* The result is the new descriptor; accept_flags as in accept4(2). */
 void op_accept(struct op *op, struct task *task, struct io_file file, int accept_flags);
 void op_recv(struct op *op, struct task *task, struct io_file file, void *buffer, uint32_t len,
              int msg_flags);
@@ -96,3 +120,9 @@ void op_send(struct op *op, struct task *task, struct io_file file, const void *
 
 /* Asks the kernel to cancel; a no-op unless in flight. May be called again. */
 void op_cancel(struct op *op);
+
+/* "READV", for dumps and logs. */
+const char *op_name(const struct op *op);
+
+/* IORING_OP_READ_MULTISHOT, Linux 6.7. */
+enum { OP_CODE_READ_MULTISHOT = 49 };

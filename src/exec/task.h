@@ -7,11 +7,11 @@
  *
  * Lifetime rules:
  *  1. A task that was spawned is neither freed nor moved until its poll has returned TASK_DONE and
- * type->done was called.
+ *     type->done was called.
  *  2. An op, timer or other future inside the frame that is still in flight keeps the frame alive:
- * a task does not return TASK_DONE with an operation in flight (asserted).
- *  3. Locals do not survive an AWAIT: what must live longer is a member of the frame. Only `T
- * *const` frame pointers are locals of an async poll function.
+ *     a task does not return TASK_DONE with an operation in flight or a timer armed (asserted).
+ *  3. Locals do not survive an AWAIT: what must live longer is a member of the frame. Only
+ *     `T *const` frame pointers are locals of an async poll function.
  *  4. Reaping completions and firing timers never run user code: they only make tasks ready.
  */
 #pragma once
@@ -34,7 +34,7 @@ struct task_type {
     /* Optional; called last, after TASK_DONE: may free the frame, return it to its pool, or spawn
      * it again. */
     void (*done)(struct task *task);
-    /* Optional names of the await states, for dumps; index is the state. */
+    /* Optional names of the await states, for dumps; index is the state, entries may be NULL. */
     const char *const *state_names;
     uint16_t state_count;
 };
@@ -42,13 +42,15 @@ struct task_type {
 struct task {
     const struct task_type *type; /* read-only */
     struct executor *executor;    /* read-only */
-    uint16_t state;               /* the await point: used by ASYNC_BEGIN and AWAIT, 0 at spawn */
-    uint8_t flags;                /* private */
-    atomic_bool posted;           /* private: in the inbox */
-    uint32_t poll_count;          /* read-only */
-    struct task *ready_next;      /* private */
+    struct task *ready_next;      /* private: NULL when it is not in the ready queue */
     struct task *inbox_next;      /* private */
     struct list all_link;         /* private: every live task of the executor, for dumps */
+    uint8_t state;                /* the await point: used by ASYNC_BEGIN and AWAIT, 0 at spawn */
+    atomic_bool posted;           /* private: in the inbox */
+    uint16_t in_flight;           /* read-only: operations in flight and timers armed */
+    uint32_t poll_count;          /* read-only */
+    uint32_t woken_at_ns;         /* private: low half of the time, while the executor traces */
+    uint32_t run_us;              /* read-only: time in poll, while the executor traces */
 };
 
 _Static_assert(sizeof(struct task) <= 64, "a task header is one cache line at most");
@@ -63,12 +65,19 @@ void task_spawn(struct task *task, struct executor *executor, const struct task_
  * Makes a live task ready; a no-op when it is ready already. ANY thread: on the executor's own
  * thread it is a plain list push, elsewhere it goes through the inbox and wakes the executor if it
  * sleeps. From another thread the caller guarantees that the task stays live until this returns
- * (for example because it owes that task the answer it waits for).
+ * (for example because it owes that task the answer it waits for), and that the executor is not
+ * destroyed before that thread has ended.
  */
 void task_wake(struct task *task);
 
-/* True from task_spawn until type->done. Executor thread. */
-bool task_is_live(const struct task *task);
+/* True from task_spawn until type->done; a zeroed task is not live. Executor thread. */
+static inline bool task_is_live(const struct task *task)
+{
+    return task->all_link.next;
+}
+
+/* The name of the task's await state, or NULL when its type names none. Executor thread. */
+const char *task_state_name(const struct task *task);
 
 /*
  * Flows with two or more awaits, with named states:
@@ -84,7 +93,7 @@ bool task_is_live(const struct task *task);
  *         ASYNC_END(task);
  *     }
  *
- * States are 1 and up, each used once. With ASYNC_STRESS every AWAIT suspends at least once.
+ * States are 1 to 255, each used once. With ASYNC_STRESS every AWAIT suspends at least once.
  */
 #define ASYNC_BEGIN(task)    \
     switch ((task)->state) { \

@@ -1,0 +1,556 @@
+#include "exec/executor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/arith.h"
+#include "base/check.h"
+#include "base/cpu.h"
+#include "exec/executor_internal.h"
+
+enum {
+    /* Polls between two looks at the clock, the watches and the cpu, when nothing enters the kernel
+     * in between: 40 ns spread over so many. */
+    POLLS_PER_LOOK = 16,
+    /* Looks at the queues between two looks at the clock while polling before a sleep. */
+    SPINS_PER_CLOCK = 32,
+    /* The table of descriptors is made this large before threads start: growing it later stalls a
+     * threaded process for tens of milliseconds. */
+    FD_TABLE_SIZE = 1024,
+};
+
+__thread struct executor *executor_current;
+
+/* Makes the kernel grow the process's descriptor table now. Failing only means a stall later. */
+static void reserve_fd_table(void)
+{
+    int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, FD_TABLE_SIZE - 1);
+
+    if (fd >= 0)
+        close(fd);
+}
+
+static int check_config(const struct executor_config *config, struct err *err)
+{
+    if (config->entries > EXECUTOR_ENTRIES_MAX)
+        return err_set(err, -ERANGE, "executor: %u entries; at most %d", config->entries,
+                       EXECUTOR_ENTRIES_MAX);
+    if (config->poll_us_max > EXECUTOR_POLL_US_MAX)
+        return err_set(err, -ERANGE, "executor: polling for %u us; at most %d", config->poll_us_max,
+                       EXECUTOR_POLL_US_MAX);
+    if (config->file_slots > EXECUTOR_FILE_SLOTS_MAX)
+        return err_set(err, -ERANGE, "executor: %u file slots; at most %d", config->file_slots,
+                       EXECUTOR_FILE_SLOTS_MAX);
+    return 0;
+}
+
+int executor_create(struct executor **out, const struct executor_config *config, struct err *err)
+{
+    const struct executor_config defaults = {0};
+    struct executor *executor;
+    int wake_fd, ret;
+
+    if (!config)
+        config = &defaults;
+    ret = check_config(config, err);
+    if (ret < 0)
+        return ret;
+    executor = aligned_alloc(_Alignof(struct executor), sizeof(*executor));
+    if (!executor)
+        return err_set(err, -ENOMEM, "executor: no memory");
+    memset(executor, 0, sizeof(*executor));
+    executor->ready_first = READY_END;
+    executor->ready_end = &executor->ready_first;
+    executor->backlog_end = &executor->backlog_first;
+    executor->busy = true;
+    executor->cpu = -1;
+    executor->peer_cpu = -1;
+    executor->trace = config->trace;
+    list_init(&executor->tasks);
+    list_init(&executor->watches);
+    wheel_init(&executor->wheel, clock_now_ns());
+    poller_init(&executor->poller, config->poll_us_max * NS_PER_US);
+    reserve_fd_table();
+    wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake_fd < 0) {
+        ret = err_set(err, -errno, "eventfd: %s", strerror(errno));
+        goto free_executor;
+    }
+    inbox_init(&executor->inbox, wake_fd);
+    ret = ring_create(&executor->ring, config->entries ? config->entries : EXECUTOR_ENTRIES_DEFAULT,
+                      config->file_slots ? config->file_slots : EXECUTOR_FILE_SLOTS_DEFAULT, err);
+    if (ret < 0)
+        goto close_wake_fd;
+    *out = executor;
+    return 0;
+
+close_wake_fd:
+    close(wake_fd);
+free_executor:
+    free(executor);
+    return ret;
+}
+
+void executor_destroy(struct executor *executor)
+{
+    if (!executor)
+        return;
+    CHECK_CMP(executor->live_count, ==, 0U);
+    CHECK(list_is_empty(&executor->watches));
+    ring_destroy(&executor->ring);
+    close(executor->inbox.wake_fd);
+    free(executor);
+}
+
+int executor_bind(struct executor *executor, struct err *err)
+{
+    return executor->ring.bound ? 0 : ring_bind(&executor->ring, err);
+}
+
+void task_spawn(struct task *task, struct executor *executor, const struct task_type *type)
+{
+    *task = (struct task){.type = type, .executor = executor};
+    list_push_back(&executor->tasks, &task->all_link);
+    executor->live_count++;
+    executor_make_ready(executor, task);
+}
+
+void task_wake(struct task *task)
+{
+    struct executor *executor = task->executor;
+
+    if (likely(executor_current == executor))
+        executor_make_ready(executor, task);
+    else
+        inbox_post(&executor->inbox, task);
+}
+
+const char *task_state_name(const struct task *task)
+{
+    const struct task_type *type = task->type;
+
+    return type->state_names && task->state < type->state_count ? type->state_names[task->state]
+                                                                : NULL;
+}
+
+/* The frame goes, unless the ready queue or the inbox still point at it: then when they let go. */
+static void end_task(struct executor *executor, struct task *task)
+{
+    if (task_is_live(task)) {
+        CHECK_CMP(task->in_flight, ==, 0);
+        list_remove(&task->all_link);
+        task->all_link.next = NULL;
+    }
+    if (task->ready_next || atomic_load_explicit(&task->posted, memory_order_acquire))
+        return;
+    executor->live_count--;
+    if (task->type->done)
+        task->type->done(task);
+}
+
+void executor_trace_ready(struct task *task)
+{
+    task->woken_at_ns = (uint32_t)clock_now_ns();
+}
+
+cold_fn static enum task_verdict poll_traced(struct executor *executor, struct task *task)
+{
+    uint64_t begin_ns = clock_now_ns();
+    uint32_t latency_ns = (uint32_t)begin_ns - task->woken_at_ns;
+    enum task_verdict verdict = task->type->poll(task);
+
+    executor->stats.latency_ns += latency_ns;
+    if (latency_ns > executor->stats.latency_ns_max)
+        executor->stats.latency_ns_max = latency_ns;
+    executor->run_ns_rest += clock_now_ns() - begin_ns;
+    task->run_us += (uint32_t)(executor->run_ns_rest / NS_PER_US);
+    executor->run_ns_rest %= NS_PER_US;
+    return verdict;
+}
+
+/* Runs each task that is ready now once. */
+static void run_ready(struct executor *executor)
+{
+    const struct task *last;
+    struct task *task;
+    uint64_t polls = 0;
+
+    if (!executor_has_ready(executor))
+        return;
+    last = container_of(executor->ready_end, struct task, ready_next);
+    do {
+        enum task_verdict verdict = TASK_DONE;
+
+        task = executor_pop_ready(executor);
+        if (likely(task_is_live(task))) {
+            polls++;
+            task->poll_count++;
+            verdict =
+                unlikely(executor->trace) ? poll_traced(executor, task) : task->type->poll(task);
+        }
+        if (unlikely(verdict == TASK_DONE))
+            end_task(executor, task);
+    } while (task != last);
+    executor->stats.polls += polls;
+    executor->polls_until_look =
+        polls < executor->polls_until_look ? executor->polls_until_look - (uint32_t)polls : 0;
+}
+
+static void drain_inbox(struct executor *executor)
+{
+    struct task *chain = inbox_drain(&executor->inbox);
+    struct task *task;
+
+    if (!chain)
+        return;
+    executor->peer_cpu = atomic_load_explicit(&executor->inbox.poster_cpu, memory_order_relaxed);
+    while ((task = inbox_chain_pop(&chain))) {
+        executor->stats.inbox_wakes++;
+        executor_make_ready(executor, task);
+    }
+}
+
+static uint64_t read_clock(struct executor *executor)
+{
+    executor->now_ns = clock_now_ns();
+    executor->now_is_read = true;
+    return executor->now_ns;
+}
+
+uint64_t executor_now_ns(struct executor *executor)
+{
+    return executor->now_is_read ? executor->now_ns : read_clock(executor);
+}
+
+static void fire_timer(struct timer *timer)
+{
+    timer->status = TIMER_FIRED;
+    timer->task->in_flight--;
+    executor_make_ready(timer->task->executor, timer->task);
+}
+
+void timer_arm(struct timer *timer, struct task *task, uint64_t deadline_ns)
+{
+    timer_cancel(timer);
+    CHECK_CMP(task->in_flight, <, UINT16_MAX);
+    task->in_flight++;
+    timer->task = task;
+    timer->deadline_ns = deadline_ns;
+    timer->status = TIMER_ARMED;
+    wheel_add(&task->executor->wheel, timer);
+}
+
+void timer_cancel(struct timer *timer)
+{
+    if (timer->status == TIMER_ARMED) {
+        timer->task->in_flight--;
+        wheel_remove(&timer->task->executor->wheel, timer);
+    }
+    timer->status = TIMER_IDLE;
+}
+
+static bool look_at_watches(struct executor *executor)
+{
+    bool found = false;
+
+    list_for_each_safe (link, &executor->watches) {
+        struct watch *watch = container_of(link, struct watch, link);
+
+        found |= watch->type->has_work(watch);
+    }
+    return found;
+}
+
+/* What changes without an event of the ring or the inbox. */
+static void look_around(struct executor *executor)
+{
+    int cpu = cpu_current();
+
+    executor->polls_until_look = POLLS_PER_LOOK;
+    if (cpu != executor->cpu) {
+        executor->cpu = cpu;
+        atomic_store_explicit(&executor->inbox.owner_cpu, cpu, memory_order_relaxed);
+    }
+    if (executor->wheel.armed)
+        wheel_advance(&executor->wheel, executor_now_ns(executor), fire_timer);
+    look_at_watches(executor);
+}
+
+/* A multishot poll of the eventfd that other threads write to when they must wake the executor. */
+static bool arm_waker(struct executor *executor)
+{
+    struct io_uring_sqe *sqe;
+
+    if (executor->waker_armed)
+        return true;
+    sqe = ring_sqe(&executor->ring);
+    if (!sqe)
+        return false;
+    *sqe = (struct io_uring_sqe){
+        .opcode = IORING_OP_POLL_ADD,
+        .fd = executor->inbox.wake_fd,
+        .len = IORING_POLL_ADD_MULTI,
+        .poll32_events = POLLIN,
+        .user_data = USER_DATA_WAKER,
+    };
+    executor->waker_armed = true;
+    return true;
+}
+
+static bool reap(struct executor *executor)
+{
+    struct io_uring_cq *cq = &executor->ring.uring.cq;
+    unsigned head = *cq->khead;
+    unsigned tail = io_uring_smp_load_acquire(cq->ktail);
+
+    if (head == tail)
+        return false;
+    for (; head != tail; head++) {
+        const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
+
+        if (likely(cqe->user_data > USER_DATA_WAKER))
+            op_complete((struct op *)(uintptr_t)cqe->user_data, cqe->res, cqe->flags);
+        else if (cqe->user_data == USER_DATA_WAKER && !(cqe->flags & IORING_CQE_F_MORE))
+            executor->waker_armed = false;
+    }
+    io_uring_smp_store_release(cq->khead, head);
+    return true;
+}
+
+/* Submits, makes deferred completions visible, reaps; a system call only if there is need of it. */
+static int submit_and_reap(struct executor *executor)
+{
+    int ret = 0;
+
+    op_backlog_flush(executor);
+    if (ring_unsubmitted(&executor->ring) || ring_wants_enter(&executor->ring)) {
+        ret = ring_enter(&executor->ring, 0, 0);
+        executor->polls_until_look = 0;
+        executor->now_is_read = false;
+    }
+    reap(executor);
+    return ret;
+}
+
+static bool has_news(const struct executor *executor)
+{
+    return executor_has_ready(executor) || ring_has_cqes(&executor->ring) ||
+           ring_wants_enter(&executor->ring) || !inbox_is_empty(&executor->inbox);
+}
+
+/* Polls for as long as it is likely to pay. True when there is something to do. */
+static bool poll_for_work(struct executor *executor, uint64_t begin_ns)
+{
+    uint64_t end_ns =
+        u64_min(begin_ns + executor->poller.window_ns, wheel_next_ns(&executor->wheel));
+    uint64_t now_ns = begin_ns;
+    bool found = false;
+
+    /* The thread whose posts we wait for needs this cpu: polling would keep it from posting. */
+    if (!executor->poller.window_ns ||
+        (executor->peer_cpu >= 0 && executor->peer_cpu == cpu_current()))
+        return false;
+    while (!found && now_ns < end_ns) {
+        for (unsigned spin = 0; !found && spin < SPINS_PER_CLOCK; spin++) {
+            cpu_relax();
+            found = has_news(executor) || look_at_watches(executor);
+        }
+        now_ns = clock_now_ns();
+    }
+    executor->stats.poll_ns += now_ns - begin_ns;
+    return found;
+}
+
+/* Takes every watch off; true when one of them had work after all. */
+static bool rearm_watches(struct executor *executor)
+{
+    bool found = false;
+    struct list *link;
+
+    while ((link = list_pop_front(&executor->watches))) {
+        struct watch *watch = container_of(link, struct watch, link);
+
+        watch->link.next = NULL;
+        found |= watch->type->rearm(watch);
+    }
+    return found;
+}
+
+/* Submits and sleeps in one system call, unless something turns up on the way. */
+static int sleep_in_ring(struct executor *executor)
+{
+    uint64_t deadline_ns, now_ns;
+    int ret = 0;
+
+    op_backlog_flush(executor);
+    if (!arm_waker(executor) || executor->backlog_first)
+        return submit_and_reap(executor);
+    executor->busy = false;
+    if (rearm_watches(executor) || !inbox_prepare_wait(&executor->inbox))
+        goto awake;
+    deadline_ns = wheel_next_ns(&executor->wheel);
+    now_ns = deadline_ns == UINT64_MAX ? 0 : clock_now_ns();
+    if (now_ns < deadline_ns) {
+        executor->stats.sleeps++;
+        ret = ring_enter(&executor->ring, 1,
+                         deadline_ns == UINT64_MAX ? UINT64_MAX : deadline_ns - now_ns);
+    }
+    inbox_finish_wait(&executor->inbox);
+awake:
+    executor->busy = true;
+    executor->polls_until_look = 0;
+    executor->now_is_read = false;
+    reap(executor);
+    return ret;
+}
+
+/* Nothing is ready: submit what is left, then poll, then sleep. */
+static int idle(struct executor *executor)
+{
+    uint64_t begin_ns;
+    int ret = 0;
+
+    if (reap(executor))
+        return 0;
+    if (!executor->poller.max_ns)
+        return sleep_in_ring(executor);
+    if (executor->poller.window_ns) {
+        ret = submit_and_reap(executor);
+        if (ret < 0 || has_news(executor))
+            return ret;
+    }
+    begin_ns = clock_now_ns();
+    if (!poll_for_work(executor, begin_ns))
+        ret = sleep_in_ring(executor);
+    poller_learn(&executor->poller, clock_now_ns() - begin_ns);
+    executor->peer_cpu = -1;
+    executor->now_is_read = false;
+    executor->polls_until_look = 0;
+    return ret;
+}
+
+static int turn(struct executor *executor)
+{
+    executor->stats.turns++;
+    run_ready(executor);
+    drain_inbox(executor);
+    if (!executor->polls_until_look)
+        look_around(executor);
+    if (executor_has_ready(executor))
+        return submit_and_reap(executor);
+    return 0;
+}
+
+int executor_run_until(struct executor *executor, bool (*until)(void *arg), void *arg)
+{
+    int ret = executor_bind(executor, NULL);
+
+    if (ret < 0)
+        return ret;
+    CHECK(!executor_current);
+    executor_current = executor;
+    while (ret == 0) {
+        executor->now_is_read = false;
+        ret = turn(executor);
+        if (executor->error)
+            ret = executor->error;
+        if (ret < 0 || !executor->live_count || inbox_take_stop(&executor->inbox) ||
+            (until && until(arg)))
+            break;
+        if (!executor_has_ready(executor))
+            ret = idle(executor);
+    }
+    /* What was started goes to the kernel also when nobody runs the executor for a while. */
+    if (ret == 0)
+        ret = submit_and_reap(executor);
+    executor_current = NULL;
+    return ret;
+}
+
+int executor_run(struct executor *executor)
+{
+    return executor_run_until(executor, NULL, NULL);
+}
+
+void executor_stop(struct executor *executor)
+{
+    inbox_post_stop(&executor->inbox);
+}
+
+bool executor_is_current(const struct executor *executor)
+{
+    return executor_current == executor;
+}
+
+bool executor_is_busy(const struct executor *executor)
+{
+    return executor->busy;
+}
+
+bool executor_answers_soon(const struct executor *executor)
+{
+    const struct inbox *inbox = &executor->inbox;
+    int cpu = atomic_load_explicit(&inbox->owner_cpu, memory_order_relaxed);
+
+    return atomic_load_explicit(&inbox->state, memory_order_relaxed) == INBOX_PROCESSING &&
+           cpu >= 0 && cpu != cpu_current();
+}
+
+void watch_start(struct watch *watch, struct executor *executor, const struct watch_type *type)
+{
+    if (watch_is_on(watch))
+        return;
+    watch->type = type;
+    list_push_back(&executor->watches, &watch->link);
+}
+
+void watch_stop(struct watch *watch)
+{
+    if (!watch_is_on(watch))
+        return;
+    list_remove(&watch->link);
+    watch->link.next = NULL;
+}
+
+bool watch_is_on(const struct watch *watch)
+{
+    return watch->link.next;
+}
+
+void executor_stats_read(const struct executor *executor, struct executor_stats *stats)
+{
+    *stats = executor->stats;
+    stats->enters = executor->ring.enters;
+}
+
+void executor_dump(const struct executor *executor, FILE *out)
+{
+    fprintf(out, "executor: %llu live tasks, %llu timers armed, %u operations not yet submitted\n",
+            (unsigned long long)executor->live_count, (unsigned long long)executor->wheel.armed,
+            ring_unsubmitted(&executor->ring));
+    list_for_each (link, &executor->tasks) {
+        const struct task *task = container_of(link, struct task, all_link);
+        const char *state = task_state_name(task);
+
+        fprintf(out, "%s: ", task->type->name);
+        if (state)
+            fputs(state, out);
+        else
+            fprintf(out, "state %u", task->state);
+        fprintf(out, ", %s, %u in flight, %u polls", task->ready_next ? "ready" : "waiting",
+                task->in_flight, task->poll_count);
+        if (executor->trace)
+            fprintf(out, ", %u us", task->run_us);
+        fputc('\n', out);
+    }
+}
+
+void executor_describe(const struct executor *executor, FILE *out)
+{
+    ring_describe(&executor->ring, out);
+}

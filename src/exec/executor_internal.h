@@ -1,0 +1,84 @@
+/* The executor's insides, shared by the files of src/exec only. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/compiler.h"
+#include "base/list.h"
+#include "exec/executor.h"
+#include "exec/inbox.h"
+#include "exec/op.h"
+#include "exec/poller.h"
+#include "exec/ring.h"
+#include "exec/task.h"
+#include "exec/wheel.h"
+
+struct executor {
+    /* Singly linked through ready_next, which is NULL outside the queue and READY_END at its end,
+     * so that the link itself says whether a task is ready. */
+    struct task *ready_first;
+    struct task **ready_end;
+    bool trace;
+    bool now_is_read; /* now_ns is of this turn */
+    bool busy;        /* not asleep and not about to be */
+    uint32_t polls_until_look;
+    uint64_t now_ns;
+    uint64_t live_count;
+    uint64_t run_ns_rest; /* of a traced poll, less than what task->run_us counts in */
+    struct ring ring;
+    struct op *backlog_first; /* ops (and cancels) that found the submission queue full, in order */
+    struct op **backlog_end;
+    int error;    /* of a ring_flush inside an op: executor_run returns it */
+    int cpu;      /* as published in inbox.owner_cpu */
+    int peer_cpu; /* of the last poster since the last idle time; -1: none, or unknown */
+    bool waker_armed;
+    struct poller poller;
+    struct list watches;
+    struct list tasks; /* live ones */
+    struct executor_stats stats;
+    struct wheel wheel;
+    cache_isolated struct inbox inbox; /* what other threads touch */
+};
+
+#define READY_END ((struct task *)1)
+
+/* user_data of SQEs that are no op. */
+enum { USER_DATA_IGNORED = 0, USER_DATA_WAKER = 1 };
+
+/* The executor whose executor_run the calling thread is inside of. */
+extern __thread struct executor *executor_current;
+
+cold_fn void executor_trace_ready(struct task *task);
+
+static inline bool executor_has_ready(const struct executor *executor)
+{
+    return executor->ready_first != READY_END;
+}
+
+static inline void executor_make_ready(struct executor *executor, struct task *task)
+{
+    if (task->ready_next)
+        return;
+    task->ready_next = READY_END;
+    *executor->ready_end = task;
+    executor->ready_end = &task->ready_next;
+    if (unlikely(executor->trace))
+        executor_trace_ready(task);
+}
+
+static inline struct task *executor_pop_ready(struct executor *executor)
+{
+    struct task *task = executor->ready_first;
+
+    executor->ready_first = task->ready_next;
+    if (executor->ready_first == READY_END)
+        executor->ready_end = &executor->ready_first;
+    task->ready_next = NULL;
+    return task;
+}
+
+/* A completion for `op`: makes its task ready, or queues it again. */
+void op_complete(struct op *op, int32_t result, uint32_t cqe_flags);
+/* Moves ops from the backlog to the submission queue, as many as fit. */
+void op_backlog_flush(struct executor *executor);

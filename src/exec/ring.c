@@ -1,0 +1,292 @@
+#include "exec/ring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "exec/op.h"
+
+enum {
+    /* A burst of completions larger than this takes the kernel's slow overflow path, nothing else.
+     */
+    CQES_PER_SQE = 8,
+    /* How long to wait for the kernel to find memory for requests, when it has none. */
+    NO_MEMORY_WAIT_MS = 1,
+};
+
+static int disabled_read(void)
+{
+    char text[8] = "";
+    int fd = open("/proc/sys/kernel/io_uring_disabled", O_RDONLY | O_CLOEXEC);
+    ssize_t len;
+
+    if (fd < 0)
+        return -1;
+    len = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    return len > 0 ? (int)strtol(text, NULL, 10) : -1;
+}
+
+int ring_explain(int error, int disabled, struct err *err)
+{
+    struct utsname host;
+    const char *release = uname(&host) ? "unknown" : host.release;
+
+    switch (error) {
+    case -EPERM:
+    case -EACCES:
+        if (disabled == 2)
+            return err_set(err, error,
+                           "io_uring is switched off for everybody by the sysctl "
+                           "kernel.io_uring_disabled=2; set it to 0");
+        if (disabled == 1)
+            return err_set(err, error,
+                           "io_uring is reserved to privileged users by the sysctl "
+                           "kernel.io_uring_disabled=1; set it to 0, or put this user in the group "
+                           "that kernel.io_uring_group names");
+        return err_set(err, error,
+                       "io_uring is forbidden here, most likely by a seccomp profile (containers "
+                       "have one by default); allow io_uring_setup, io_uring_enter and "
+                       "io_uring_register in it");
+    case -ENOSYS:
+        return err_set(err, error,
+                       "io_uring is missing: kernel %s was built without it, or a seccomp profile "
+                       "hides it; Linux 6.1 or later with CONFIG_IO_URING is needed",
+                       release);
+    case -EINVAL:
+        return err_set(err, error,
+                       "io_uring of kernel %s lacks SINGLE_ISSUER and DEFER_TASKRUN; Linux 6.1 or "
+                       "later is needed",
+                       release);
+    case -ENOMEM:
+        return err_set(err, error,
+                       "io_uring: no memory for the rings; free some, or raise the limit on locked "
+                       "memory (ulimit -l)");
+    case -EMFILE:
+    case -ENFILE:
+        return err_set(err, error,
+                       "io_uring: no file descriptor left; raise the limit on open files "
+                       "(ulimit -n)");
+    default:
+        return err_set(err, error, "io_uring_setup: %s", strerror(-error));
+    }
+}
+
+/* What op.c issues, and nothing else; READ_MULTISHOT has no name in liburing 2.3. */
+static const uint8_t opcodes_in_use[] = {
+    IORING_OP_NOP,        IORING_OP_READV,        IORING_OP_WRITEV,       IORING_OP_FSYNC,
+    IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED,  IORING_OP_POLL_ADD,     IORING_OP_ACCEPT,
+    IORING_OP_FALLOCATE,  IORING_OP_ASYNC_CANCEL, IORING_OP_READ,         IORING_OP_WRITE,
+    IORING_OP_SEND,       IORING_OP_RECV,         OP_CODE_READ_MULTISHOT,
+};
+
+static int probe_opcodes(struct ring *ring)
+{
+    struct io_uring_probe *probe = io_uring_get_probe_ring(&ring->uring);
+
+    if (!probe)
+        return -ENOMEM;
+    for (size_t i = 0; i < array_count(opcodes_in_use); i++) {
+        uint8_t opcode = opcodes_in_use[i];
+
+        if (opcode <= probe->last_op && probe->ops[opcode].flags & IO_URING_OP_SUPPORTED)
+            ring->opcodes |= 1ULL << opcode;
+    }
+    io_uring_free_probe(probe);
+    return 0;
+}
+
+/* The file table is optional: without it operations name descriptors, which costs 20 ns each. */
+static int files_create(struct ring *ring, uint32_t file_count)
+{
+    int ret;
+
+    ring->file_slots = calloc((file_count + 63) / 64, sizeof(uint64_t));
+    if (!ring->file_slots)
+        return -ENOMEM;
+    ret = io_uring_register_files_sparse(&ring->uring, file_count);
+    if (ret == -ENOMEM || ret == -EMFILE)
+        return 0;
+    if (ret == 0)
+        ring->file_count = file_count;
+    return ret;
+}
+
+int ring_create(struct ring *ring, uint32_t entries, uint32_t file_count, struct err *err)
+{
+    struct io_uring_params params = {
+        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL |
+                 IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
+        .cq_entries = entries * CQES_PER_SQE,
+    };
+    int ret;
+
+    *ring = (struct ring){.enter_fd = -1};
+    ret = io_uring_queue_init_params(entries, &ring->uring, &params);
+    if (ret < 0)
+        return ring_explain(ret, disabled_read(), err);
+    /* The array maps slots to SQEs; ours are used in order, so it is written once. */
+    for (uint32_t i = 0; i < ring->uring.sq.ring_entries; i++)
+        ring->uring.sq.array[i] = i;
+    ret = probe_opcodes(ring);
+    if (ret == 0)
+        ret = files_create(ring, file_count);
+    if (ret < 0) {
+        err_set(err, ret, "io_uring_register: %s", strerror(-ret));
+        ring_destroy(ring);
+    }
+    return ret;
+}
+
+void ring_destroy(struct ring *ring)
+{
+    free(ring->file_slots);
+    io_uring_queue_exit(&ring->uring);
+}
+
+/* liburing 2.3 declares helpers for what this is used for, but does not export them. */
+static int ring_register(const struct ring *ring, unsigned opcode, void *arg, unsigned count)
+{
+    return syscall(SYS_io_uring_register, ring->uring.ring_fd, opcode, arg, count) < 0 ? -errno : 0;
+}
+
+static int restrict_ring(struct ring *ring)
+{
+    struct io_uring_restriction rules[array_count(opcodes_in_use) + 2] = {
+        {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+         .sqe_flags = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT},
+        {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_FILES_UPDATE},
+    };
+    unsigned count = 2;
+
+    for (size_t i = 0; i < array_count(opcodes_in_use); i++)
+        if (ring_has_opcode(ring, opcodes_in_use[i]))
+            rules[count++] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_OP,
+                                                           .sqe_op = opcodes_in_use[i]};
+    return ring_register(ring, IORING_REGISTER_RESTRICTIONS, rules, count);
+}
+
+int ring_bind(struct ring *ring, struct err *err)
+{
+    int ret;
+
+    ret = restrict_ring(ring);
+    if (ret < 0)
+        return err_set(err, ret, "io_uring: restricting the ring failed: %s", strerror(-ret));
+    /* Before enabling, after which the restrictions refuse it. Optional: saves 12 ns a call. */
+    ret = io_uring_register_ring_fd(&ring->uring);
+    ring->registered = ret == 1;
+    ring->enter_fd = ring->registered ? ring->uring.enter_ring_fd : ring->uring.ring_fd;
+    ret = ring_register(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+    if (ret < 0)
+        return err_set(err, ret, "io_uring: enabling the ring failed: %s", strerror(-ret));
+    ring->bound = true;
+    return 0;
+}
+
+static int enter(struct ring *ring, unsigned wait_count, unsigned flags,
+                 struct io_uring_getevents_arg *arg)
+{
+    unsigned to_submit = ring_unsubmitted(ring);
+    long ret;
+
+    if (ring->registered)
+        flags |= IORING_ENTER_REGISTERED_RING;
+    io_uring_smp_store_release(ring->uring.sq.ktail, ring->sqe_tail);
+    ring->enters++;
+    ret = syscall(SYS_io_uring_enter, ring->enter_fd, to_submit, wait_count, flags, arg,
+                  arg ? sizeof(*arg) : 0);
+    return ret < 0 ? -errno : 0;
+}
+
+/* EAGAIN: the kernel has no memory for requests. Completions give some back. */
+static int wait_for_memory(struct ring *ring)
+{
+    struct __kernel_timespec wait = {.tv_nsec = NO_MEMORY_WAIT_MS * NS_PER_MS};
+    struct io_uring_getevents_arg arg = {.sigmask_sz = _NSIG / 8, .ts = (uintptr_t)&wait};
+    long ret = syscall(SYS_io_uring_enter, ring->enter_fd, 0, 1,
+                       IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG |
+                           (ring->registered ? IORING_ENTER_REGISTERED_RING : 0),
+                       &arg, sizeof(arg));
+
+    ring->enters++;
+    return ret < 0 && errno != ETIME && errno != EINTR && errno != EBUSY ? -errno : 0;
+}
+
+static int decide(struct ring *ring, int ret)
+{
+    switch (ret) {
+    case 0:
+    case -EINTR: /* a signal: its handler may have asked for something, so look around */
+    case -ETIME: /* the timeout of the wait */
+    case -EBUSY: /* completions wait for room in their queue: reap, then again */
+        return 0;
+    case -EAGAIN:
+        return wait_for_memory(ring);
+    default:
+        return ret;
+    }
+}
+
+int ring_enter(struct ring *ring, unsigned wait_count, uint64_t timeout_ns)
+{
+    struct __kernel_timespec timeout;
+    struct io_uring_getevents_arg arg = {.sigmask_sz = _NSIG / 8, .ts = (uintptr_t)&timeout};
+
+    if (!wait_count || timeout_ns == UINT64_MAX)
+        return decide(ring, enter(ring, wait_count, IORING_ENTER_GETEVENTS, NULL));
+    timeout.tv_sec = (long long)(timeout_ns / NS_PER_S);
+    timeout.tv_nsec = (long long)(timeout_ns % NS_PER_S);
+    return decide(ring,
+                  enter(ring, wait_count, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &arg));
+}
+
+int ring_flush(struct ring *ring)
+{
+    return decide(ring, enter(ring, 0, 0, NULL));
+}
+
+int ring_register_file(struct ring *ring, int fd)
+{
+    for (uint32_t word = 0; word < (ring->file_count + 63) / 64; word++) {
+        int slot;
+
+        if (!~ring->file_slots[word])
+            continue;
+        slot = (int)(word * 64) + __builtin_ctzll(~ring->file_slots[word]);
+        if ((uint32_t)slot >= ring->file_count ||
+            io_uring_register_files_update(&ring->uring, (unsigned)slot, &fd, 1) != 1)
+            return -1;
+        ring->file_slots[word] |= 1ULL << (slot % 64);
+        return slot;
+    }
+    return -1;
+}
+
+void ring_unregister_file(struct ring *ring, int slot)
+{
+    const int none = -1;
+
+    CHECK_CMP((uint32_t)slot, <, ring->file_count);
+    /* Cannot fail for a slot of ours; where io_uring_register is denied by now, the slot stays
+     * taken until the ring goes. */
+    if (io_uring_register_files_update(&ring->uring, (unsigned)slot, &none, 1) == 1)
+        ring->file_slots[slot / 64] &= ~(1ULL << (slot % 64));
+}
+
+void ring_describe(const struct ring *ring, FILE *out)
+{
+    fprintf(out,
+            "io_uring: SINGLE_ISSUER DEFER_TASKRUN, %u submission and %u completion entries, "
+            "%u registered files%s, multishot read %s\n",
+            ring->uring.sq.ring_entries, ring->uring.cq.ring_entries, ring->file_count,
+            ring->registered ? ", ring descriptor registered" : "",
+            ring_has_opcode(ring, OP_CODE_READ_MULTISHOT) ? "yes" : "no (Linux 6.7)");
+}
