@@ -16,7 +16,7 @@ lint-includes:
 lint-readme:
 	@tools/lint/readme-paths.sh
 # One stamp per file, so that a second run checks what changed.
-TIDY_SRC = $(filter-out src/kvm/$(OTHER_ARCH)/% tests/unit/tsan/%,$(shell git ls-files 'src/*.c' 'tests/*.c' 'bench/*.c'))
+TIDY_SRC = $(filter-out $(foreach a,$(OTHER_ARCH),$(foreach m,$(MODULES),src/$(m)/$(a)/% tests/unit/$(m)/$(a)/%)) tests/unit/tsan/%,$(shell git ls-files 'src/*.c' 'tests/*.c' 'bench/*.c'))
 lint-tidy: $(addprefix build/lint/,$(TIDY_SRC:.c=.tidy))
 build/lint/%.tidy: %.c .clang-tidy
 	@mkdir -p $(@D)
