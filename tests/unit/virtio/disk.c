@@ -15,6 +15,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#define IMAGE_SIZE ((off_t)1 << 20)
+
 static char directory[64];
 
 static void make_directory(void)
@@ -78,8 +80,8 @@ DiskTest(regular_file_is_measured)
     struct disk disk;
     struct err err;
 
-    cr_assert_eq(open_image(&disk, make_image(1 << 20), false, &err), 0, "%s", err.text);
-    cr_assert_eq(disk.size, 1 << 20);
+    cr_assert_eq(open_image(&disk, make_image(IMAGE_SIZE), false, &err), 0, "%s", err.text);
+    cr_assert_eq(disk.size, IMAGE_SIZE);
     cr_assert_eq(disk.block_size, 512);
     cr_assert_eq(disk.physical_block_size, 4096);
     cr_assert_eq(disk.memory_align, 1);
@@ -89,7 +91,7 @@ DiskTest(regular_file_is_measured)
 
 DiskTest(chosen_block_size_is_used)
 {
-    const struct disk_config config = {.path = make_image(1 << 20), .block_size = 4096};
+    const struct disk_config config = {.path = make_image(IMAGE_SIZE), .block_size = 4096};
     struct disk disk;
 
     cr_assert_eq(disk_open(&disk, &config, NULL), 0);
@@ -266,7 +268,7 @@ DiskTest(measuring_changes_no_content)
 
 DiskTest(direct_disk_tells_what_alignment_it_needs)
 {
-    const struct disk_config config = {.path = make_image(1 << 20), .direct = true};
+    const struct disk_config config = {.path = make_image(IMAGE_SIZE), .direct = true};
     uint8_t *buffer = aligned_alloc(4096, 8192);
     struct disk disk;
     struct err err;
@@ -320,11 +322,11 @@ DiskTest(block_device_is_measured_and_taken_exclusively)
     struct err err;
     int loop_fd;
 
-    config.path = attach_loop(&loop_fd, 1 << 20);
+    config.path = attach_loop(&loop_fd, IMAGE_SIZE);
     if (!config.path)
         cr_skip_test("needs root and a loop device");
     cr_assert_eq(disk_open(&disk, &config, &err), 0, "%s", err.text);
-    cr_assert_eq(disk.size, 1 << 20);
+    cr_assert_eq(disk.size, IMAGE_SIZE);
     cr_assert_eq(disk.block_size, 4096);
     cr_assert_geq(disk.physical_block_size, 4096);
     cr_assert_eq(disk.discard_granularity, 4096);
@@ -346,7 +348,7 @@ DiskTest(direct_block_device_refuses_blocks_smaller_than_its_own)
     struct err err;
     int loop_fd;
 
-    config.path = attach_loop(&loop_fd, 1 << 20);
+    config.path = attach_loop(&loop_fd, IMAGE_SIZE);
     if (!config.path)
         cr_skip_test("needs root and a loop device");
     assert_refused(&config, -EINVAL, "block-size 512 is too small");
