@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/virtio_net.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -60,8 +61,8 @@ static int attach_error(const struct tap_config *config, bool existed, int code,
     }
 }
 
-/* A new descriptor on the interface `config->name`, with TAP_FLAGS and `flags`. */
-static int attach(const struct tap_config *config, int flags)
+/* A new descriptor on the tap's interface, with TAP_FLAGS and `flags`. */
+static int attach(const struct tap *tap, int flags)
 {
     struct ifreq request = {.ifr_flags = (short)(TAP_FLAGS | flags)};
     int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
@@ -69,7 +70,7 @@ static int attach(const struct tap_config *config, int flags)
 
     if (fd < 0)
         return -errno;
-    strcpy(request.ifr_name, config->name);
+    memcpy(request.ifr_name, tap->name, IFNAMSIZ);
     if (!ioctl(fd, TUNSETIFF, &request))
         return fd;
     ret = -errno;
@@ -90,13 +91,13 @@ static int open_by_name(struct tap *tap, const struct tap_config *config, struct
     if (fd < 0)
         return device_error(config->name, errno, err);
     close(fd);
-    strcpy(tap->name, config->name);
+    snprintf(tap->name, sizeof(tap->name), "%s", config->name);
     while (tap->queue_count < config->queue_count) {
-        fd = attach(config, flags);
+        fd = attach(tap, flags);
         /* One queue of an interface that was made for several. */
         if (fd == -EINVAL && existed && !flags) {
             flags = IFF_MULTI_QUEUE;
-            fd = attach(config, flags);
+            fd = attach(tap, flags);
         }
         if (fd < 0)
             return attach_error(config, existed, -fd, err);
@@ -145,7 +146,7 @@ static void set_up_interface(struct tap *tap, bool by_name)
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
     tap->mtu = 1500;
-    strcpy(request.ifr_name, tap->name);
+    memcpy(request.ifr_name, tap->name, IFNAMSIZ);
     if (!ioctl(fd, SIOCGIFMTU, &request))
         tap->mtu = (uint32_t)request.ifr_mtu;
     if (by_name && !ioctl(fd, SIOCGIFFLAGS, &request) && !(request.ifr_flags & IFF_UP)) {

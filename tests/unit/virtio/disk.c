@@ -21,7 +21,7 @@ static char directory[64];
 
 static void make_directory(void)
 {
-    strcpy(directory, "/tmp/ringvm-disk-XXXXXX");
+    snprintf(directory, sizeof(directory), "/tmp/ringvm-disk-XXXXXX");
     cr_assert_not_null(mkdtemp(directory));
 }
 

@@ -27,7 +27,7 @@ static void make_interface(const char *name, int flags)
     struct ifreq request = {.ifr_flags = (short)(IFF_NO_PI | flags)};
     int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
-    strcpy(request.ifr_name, name);
+    snprintf(request.ifr_name, IFNAMSIZ, "%s", name);
     cr_assert_eq(ioctl(fd, TUNSETIFF, &request), 0);
     cr_assert_eq(ioctl(fd, TUNSETPERSIST, 1), 0);
     cr_assert_eq(ioctl(fd, TUNSETOWNER, 1), 0);
@@ -39,7 +39,7 @@ static short interface_flags(const char *name)
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct ifreq request = {0};
 
-    strcpy(request.ifr_name, name);
+    snprintf(request.ifr_name, IFNAMSIZ, "%s", name);
     cr_assert_eq(ioctl(fd, SIOCGIFFLAGS, &request), 0);
     close(fd);
     return request.ifr_flags;
