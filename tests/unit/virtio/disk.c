@@ -249,9 +249,9 @@ DiskTest(tmpfs_is_read_at_once_and_other_files_never_block)
 
 DiskTest(measuring_changes_no_content)
 {
-    const char *path = make_image(6 * 512);
+    const char *path = make_image(3072);
     int fd = open(path, O_RDWR | O_CLOEXEC);
-    uint8_t before[6 * 512], after[6 * 512];
+    uint8_t before[3072], after[3072];
     struct disk disk;
     struct stat status;
 
@@ -262,7 +262,7 @@ DiskTest(measuring_changes_no_content)
     cr_assert_eq(pread(fd, after, sizeof(after), 0), sizeof(after));
     cr_assert_arr_eq(before, after, sizeof(before));
     cr_assert_eq(fstat(fd, &status), 0);
-    cr_assert_eq(status.st_size, 6 * 512);
+    cr_assert_eq(status.st_size, 3072);
     close(fd);
 }
 

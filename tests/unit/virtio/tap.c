@@ -177,6 +177,7 @@ Test(tap, user_without_permission_is_told_what_to_ask_for)
     assert_refused(&config, -ENOENT, "no permission to make it");
     config.name = "others";
     assert_refused(&config, -EPERM, "belongs to another user");
+    cr_assert_eq(seteuid(0), 0);
 }
 
 Test(tap, missing_or_closed_driver_is_named)
