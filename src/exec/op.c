@@ -246,6 +246,14 @@ void op_readv(struct op *op, struct task *task, struct io_file file, const struc
                       .offset = offset});
 }
 
+void op_readv_nowait(struct op *op, struct task *task, struct io_file file, const struct iovec *iov,
+                     uint32_t iov_count, uint64_t offset)
+{
+    start(op, task,
+          (struct op){FILE_OP(file, IORING_OP_READV), .addr = (uintptr_t)iov, .len = iov_count,
+                      .offset = offset, .op_flags = RWF_NOWAIT});
+}
+
 void op_writev(struct op *op, struct task *task, struct io_file file, const struct iovec *iov,
                uint32_t iov_count, uint64_t offset)
 {

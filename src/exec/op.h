@@ -93,6 +93,13 @@ void op_write(struct op *op, struct task *task, struct io_file file, const void 
 /* `iov` stays valid and unchanged until done. */
 void op_readv(struct op *op, struct task *task, struct io_file file, const struct iovec *iov,
               uint32_t iov_count, uint64_t offset);
+/*
+ * As op_readv, but never waits: -EAGAIN when there is nothing to read now, -EOPNOTSUPP where the
+ * kernel cannot tell (a tap before 6.4). Several, started one after the other, are served in that
+ * order: for batches from pipes, sockets and taps.
+ */
+void op_readv_nowait(struct op *op, struct task *task, struct io_file file, const struct iovec *iov,
+                     uint32_t iov_count, uint64_t offset);
 void op_writev(struct op *op, struct task *task, struct io_file file, const struct iovec *iov,
                uint32_t iov_count, uint64_t offset);
 /* datasync: fdatasync instead of fsync. */
