@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/arith.h"
+#include "base/check.h"
 #include "virtio/queue.h"
 
 /* Moves `len` bytes, which are there, between `buffer` and the front of `iov`, and takes them off.
@@ -15,7 +16,7 @@ static void iov_take(struct iovec **iov, uint16_t *count, uint8_t *into, const u
         if (into) {
             memcpy(into, (*iov)->iov_base, part);
             into += part;
-        } else {
+        } else if (from) {
             memcpy((*iov)->iov_base, from, part);
             from += part;
         }
@@ -36,6 +37,13 @@ bool virtq_chain_pull(struct virtq_chain *chain, void *buffer, uint32_t len)
     chain->readable_len -= len;
     iov_take(&chain->readable, &chain->readable_count, buffer, NULL, len);
     return true;
+}
+
+void virtq_chain_skip(struct virtq_chain *chain, uint32_t len)
+{
+    CHECK_CMP(len, <=, chain->readable_len);
+    chain->readable_len -= len;
+    iov_take(&chain->readable, &chain->readable_count, NULL, NULL, len);
 }
 
 uint32_t virtq_chain_put(struct virtq_chain *chain, const void *buffer, uint32_t len)

@@ -28,6 +28,7 @@
 #include "exec/executor.h"
 #include "exec/op.h"
 #include "exec/task.h"
+#include "exec/watch.h"
 #include "mem/gmem.h"
 #include "virtio/queue.h"
 
@@ -146,6 +147,7 @@ struct virtio_queue {
     struct virtq vq;
     struct task pump; /* device: task_wake(&queue->pump) when it is no longer blocked */
     /* private */
+    struct watch watch;
     struct op doorbell_op;
     int doorbell_fd;
     enum virtio_pump_verdict verdict;
@@ -285,7 +287,7 @@ struct virtq_config *virtio_device_queue_config(struct virtio_device *device);
 void virtio_device_queue_size_write(struct virtio_device *device, uint16_t size);
 /* Writes 1 to queue_enable of the selected queue. An impossible set-up needs a reset. */
 void virtio_device_queue_enable(struct virtio_device *device);
-/* A notification for queue `index`, in any state, any index. */
+/* A notification for queue `index`, in any state, any index: wakes its pump if it runs. */
 void virtio_device_notify(struct virtio_device *device, uint16_t index);
 /* Device configuration space: what lies outside reads 0 and ignores writes. */
 void virtio_device_config_read(const struct virtio_device *device, uint32_t offset, void *data,

@@ -119,6 +119,8 @@ const char *virtq_error(const struct virtq *vq);
 /* Takes `len` bytes off the front of the readable part into `buffer`: the one copy. False, with
  * nothing taken, when there are fewer. */
 must_check bool virtq_chain_pull(struct virtq_chain *chain, void *buffer, uint32_t len);
+/* Takes `len` bytes, which are there, off the front of the readable part. */
+void virtq_chain_skip(struct virtq_chain *chain, uint32_t len);
 /* Takes the last byte off the writable part; NULL when there is none. */
 must_check uint8_t *virtq_chain_take_last(struct virtq_chain *chain);
 /* Copies up to `len` bytes to the front of the writable part and takes them off. Returns how many

@@ -57,6 +57,8 @@ struct fake_machine {
 };
 
 struct fake_machine *fake_machine_create(void);
+struct msi_chip fake_machine_msi(struct fake_machine *machine);
+struct doorbell_chip fake_machine_doorbells(struct fake_machine *machine);
 void fake_machine_destroy(struct fake_machine *machine);
 /* Runs the executor until `until(arg)` holds. */
 void fake_machine_run_until(struct fake_machine *machine, bool (*until)(void *arg), void *arg);
@@ -93,8 +95,8 @@ struct fake_queue {
     uint16_t used_idx;   /* next entry to take */
     uint16_t free_head;
     uint16_t free_count;
-    struct vring_desc *tables; /* indirect tables, one per head */
-    uint16_t *chain_next;      /* driver's own copy of the free list and chains */
+    struct fake_buffer tables_buffer; /* indirect tables, one per head */
+    uint16_t *chain_next;             /* private: the driver's own copy of free list and chains */
 };
 
 struct fake_driver {
@@ -114,9 +116,10 @@ struct fake_driver {
     struct fake_queue queues[FAKE_QUEUE_COUNT_MAX];
 };
 
-/* Puts the device on the bus, finds its capabilities, turns decoding and MSI-X on. Takes the
- * device. */
+/* Puts the device on the bus, finds its capabilities, turns decoding on. Takes the device. */
 struct fake_driver *fake_driver_attach(struct fake_machine *machine, struct virtio_device *device);
+/* Powers the device off, or reboots: it is as after the attach, without decoding. */
+void fake_driver_shutdown(struct fake_driver *driver);
 /* Shuts the device down and destroys it. */
 void fake_driver_detach(struct fake_driver *driver);
 
@@ -128,6 +131,7 @@ void fake_driver_detach(struct fake_driver *driver);
 void fake_driver_start(struct fake_driver *driver, uint64_t features, uint16_t queue_size);
 /* The steps of it: up to FEATURES_OK; one queue; DRIVER_OK. */
 void fake_driver_negotiate(struct fake_driver *driver, uint64_t features);
+void fake_driver_features_write(struct fake_driver *driver, uint64_t features);
 void fake_driver_setup_queue(struct fake_driver *driver, uint16_t index, uint16_t size);
 void fake_driver_ok(struct fake_driver *driver);
 /* Writes 0 to the status and runs the executor until that is answered. Queues are forgotten. */

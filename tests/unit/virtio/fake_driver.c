@@ -1,0 +1,452 @@
+#include "fake_driver.h"
+
+#include <criterion/criterion.h>
+#include <linux/pci_regs.h>
+#include <linux/virtio_config.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arith.h"
+
+enum {
+    SLOT_COUNT = 16,
+    MESSAGES_PER_SLOT = FAKE_MESSAGE_COUNT / SLOT_COUNT,
+    TABLE_LEN = 128, /* descriptors in an indirect table */
+};
+
+/* ---- registers ---- */
+
+static uint64_t config_addr(uint8_t slot, uint16_t offset)
+{
+    return FAKE_ECAM_BASE + ((uint64_t)slot << 15) + offset;
+}
+
+uint32_t fake_driver_config_read(struct fake_driver *driver, uint16_t offset, uint8_t size)
+{
+    return fake_mmio_read(driver->machine, config_addr(driver->slot, offset), size);
+}
+
+void fake_driver_config_write(struct fake_driver *driver, uint16_t offset, uint8_t size,
+                              uint32_t value)
+{
+    fake_mmio_write(driver->machine, config_addr(driver->slot, offset), size, value);
+}
+
+uint64_t fake_driver_read(struct fake_driver *driver, uint8_t cfg_type, uint32_t offset,
+                          uint8_t size)
+{
+    return fake_mmio_read(driver->machine, driver->bar + driver->offset[cfg_type] + offset, size);
+}
+
+void fake_driver_write(struct fake_driver *driver, uint8_t cfg_type, uint32_t offset, uint8_t size,
+                       uint64_t value)
+{
+    fake_mmio_write(driver->machine, driver->bar + driver->offset[cfg_type] + offset, size, value);
+}
+
+static uint64_t common_read(struct fake_driver *driver, uint32_t offset, uint8_t size)
+{
+    return fake_driver_read(driver, VIRTIO_PCI_CAP_COMMON_CFG, offset, size);
+}
+
+static void common_write(struct fake_driver *driver, uint32_t offset, uint8_t size, uint64_t value)
+{
+    fake_driver_write(driver, VIRTIO_PCI_CAP_COMMON_CFG, offset, size, value);
+}
+
+uint8_t fake_driver_status(struct fake_driver *driver)
+{
+    return common_read(driver, VIRTIO_PCI_COMMON_STATUS, 1);
+}
+
+static void status_add(struct fake_driver *driver, uint8_t bit)
+{
+    common_write(driver, VIRTIO_PCI_COMMON_STATUS, 1, fake_driver_status(driver) | bit);
+    cr_assert(fake_driver_status(driver) & bit, "status bit 0x%x was refused", bit);
+}
+
+uint32_t fake_driver_messages(const struct fake_driver *driver, uint16_t vector)
+{
+    return driver->machine->messages[driver->slot * MESSAGES_PER_SLOT + vector];
+}
+
+/* ---- attach and detach ---- */
+
+/* The new function is the one whose decoding nobody has turned on yet. */
+static uint8_t slot_find(struct fake_driver *driver, uint16_t device_id)
+{
+    for (driver->slot = 1; driver->slot < SLOT_COUNT; driver->slot++)
+        if (fake_driver_config_read(driver, PCI_VENDOR_ID, 2) == 0x1af4 &&
+            fake_driver_config_read(driver, PCI_DEVICE_ID, 2) == device_id &&
+            fake_driver_config_read(driver, PCI_COMMAND, 2) == 0)
+            return driver->slot;
+    cr_assert_fail("the device is not on the bus");
+    return 0;
+}
+
+static void vendor_capability_take(struct fake_driver *driver, uint16_t at)
+{
+    uint8_t type = fake_driver_config_read(driver, at + 3, 1);
+
+    cr_assert_lt(type, FAKE_PCI_CFG_TYPE_COUNT);
+    cr_assert_eq(driver->cap[type], 0, "one capability per structure");
+    driver->cap[type] = at;
+    driver->offset[type] = fake_driver_config_read(driver, at + 8, 4);
+    driver->length[type] = fake_driver_config_read(driver, at + 12, 4);
+    if (type == VIRTIO_PCI_CAP_NOTIFY_CFG)
+        driver->notify_multiplier = fake_driver_config_read(driver, at + 16, 4);
+}
+
+static void capabilities_find(struct fake_driver *driver)
+{
+    uint16_t at = fake_driver_config_read(driver, PCI_CAPABILITY_LIST, 1);
+
+    cr_assert(fake_driver_config_read(driver, PCI_STATUS, 2) & PCI_STATUS_CAP_LIST);
+    for (int count = 0; at; count++) {
+        uint8_t id = fake_driver_config_read(driver, at, 1);
+
+        cr_assert_lt(count, 48, "the capability list has a cycle");
+        if (id == PCI_CAP_ID_VNDR)
+            vendor_capability_take(driver, at);
+        else if (id == PCI_CAP_ID_MSIX)
+            driver->msix_cap = at;
+        at = fake_driver_config_read(driver, at + 1, 1);
+    }
+    cr_assert(driver->msix_cap);
+    cr_assert(driver->cap[VIRTIO_PCI_CAP_COMMON_CFG]);
+    cr_assert(driver->cap[VIRTIO_PCI_CAP_NOTIFY_CFG]);
+    cr_assert(driver->cap[VIRTIO_PCI_CAP_ISR_CFG]);
+    cr_assert(driver->cap[VIRTIO_PCI_CAP_PCI_CFG]);
+}
+
+struct fake_driver *fake_driver_attach(struct fake_machine *machine, struct virtio_device *device)
+{
+    const struct virtio_pci_config config = {
+        .root = machine->root,
+        .msi = fake_machine_msi(machine),
+        .doorbells = fake_machine_doorbells(machine),
+    };
+    struct fake_driver *driver = calloc(1, sizeof(*driver));
+    struct err err = {""};
+
+    cr_assert_not_null(driver);
+    driver->machine = machine;
+    driver->device = device;
+    cr_assert_eq(virtio_pci_create(&driver->pci, device, &config, &err), 0, "%s", err.text);
+    slot_find(driver, 0x1040 + device->id);
+    fake_driver_config_write(driver, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    driver->bar = fake_driver_config_read(driver, PCI_BASE_ADDRESS_0, 4) & ~0xfU;
+    capabilities_find(driver);
+    driver->queue_count = common_read(driver, VIRTIO_PCI_COMMON_NUMQ, 2);
+    cr_assert_leq(driver->queue_count, FAKE_QUEUE_COUNT_MAX);
+    return driver;
+}
+
+static void queues_forget(struct fake_driver *driver)
+{
+    for (uint16_t i = 0; i < FAKE_QUEUE_COUNT_MAX; i++) {
+        free(driver->queues[i].chain_next);
+        driver->queues[i] = (struct fake_queue){0};
+    }
+}
+
+static void driver_stopped(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static bool flag_is_set(void *arg)
+{
+    return *(bool *)arg;
+}
+
+void fake_driver_shutdown(struct fake_driver *driver)
+{
+    bool stopped = false;
+
+    virtio_pci_shutdown(driver->pci, driver_stopped, &stopped);
+    fake_machine_run_until(driver->machine, flag_is_set, &stopped);
+    queues_forget(driver);
+}
+
+void fake_driver_detach(struct fake_driver *driver)
+{
+    fake_driver_shutdown(driver);
+    virtio_pci_destroy(driver->pci);
+    virtio_device_destroy(driver->device);
+    free(driver);
+}
+
+/* ---- initialization, 3.1.1 ---- */
+
+static void msix_enable(struct fake_driver *driver)
+{
+    uint32_t table = fake_driver_config_read(driver, driver->msix_cap + PCI_MSIX_TABLE, 4);
+    uint16_t control = fake_driver_config_read(driver, driver->msix_cap + PCI_MSIX_FLAGS, 2);
+    uint16_t count = (control & PCI_MSIX_FLAGS_QSIZE) + 1;
+
+    cr_assert_eq(table & PCI_MSIX_TABLE_BIR, 0, "the table is in BAR 0");
+    cr_assert_lt(driver->slot, SLOT_COUNT);
+    for (uint16_t i = 0; i < count; i++) {
+        uint64_t entry = driver->bar + table + 16ULL * i;
+
+        fake_mmio_write(driver->machine, entry, 4, 0xfee00000);
+        fake_mmio_write(driver->machine, entry + 4, 4, 0);
+        fake_mmio_write(driver->machine, entry + 8, 4, driver->slot * MESSAGES_PER_SLOT + i);
+        fake_mmio_write(driver->machine, entry + 12, 4, 0);
+    }
+    fake_driver_config_write(driver, driver->msix_cap + PCI_MSIX_FLAGS, 2,
+                             control | PCI_MSIX_FLAGS_ENABLE);
+}
+
+static uint64_t features_read(struct fake_driver *driver)
+{
+    uint64_t low, high;
+
+    common_write(driver, VIRTIO_PCI_COMMON_DFSELECT, 4, 0);
+    low = common_read(driver, VIRTIO_PCI_COMMON_DF, 4);
+    common_write(driver, VIRTIO_PCI_COMMON_DFSELECT, 4, 1);
+    high = common_read(driver, VIRTIO_PCI_COMMON_DF, 4);
+    return low | high << 32;
+}
+
+void fake_driver_features_write(struct fake_driver *driver, uint64_t features)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        common_write(driver, VIRTIO_PCI_COMMON_GFSELECT, 4, i);
+        common_write(driver, VIRTIO_PCI_COMMON_GF, 4, (uint32_t)(features >> 32 * i));
+    }
+}
+
+void fake_driver_negotiate(struct fake_driver *driver, uint64_t features)
+{
+    cr_assert_eq(fake_driver_status(driver), 0);
+    if (!driver->no_msix)
+        msix_enable(driver);
+    status_add(driver, VIRTIO_CONFIG_S_ACKNOWLEDGE);
+    status_add(driver, VIRTIO_CONFIG_S_DRIVER);
+    driver->features = features_read(driver) & (features | 1ULL << VIRTIO_F_VERSION_1);
+    fake_driver_features_write(driver, driver->features);
+    status_add(driver, VIRTIO_CONFIG_S_FEATURES_OK);
+    if (driver->no_msix)
+        return;
+    common_write(driver, VIRTIO_PCI_COMMON_MSIX, 2, 0);
+    cr_assert_eq(common_read(driver, VIRTIO_PCI_COMMON_MSIX, 2), 0);
+}
+
+static void areas_write(struct fake_driver *driver, const struct fake_queue *queue)
+{
+    const struct {
+        uint32_t offset;
+        uint64_t addr;
+    } areas[] = {
+        {VIRTIO_PCI_COMMON_Q_DESCLO, queue->desc_buffer.addr.addr},
+        {VIRTIO_PCI_COMMON_Q_AVAILLO, queue->avail_buffer.addr.addr},
+        {VIRTIO_PCI_COMMON_Q_USEDLO, queue->used_buffer.addr.addr},
+    };
+
+    for (size_t i = 0; i < array_count(areas); i++) {
+        common_write(driver, areas[i].offset, 4, (uint32_t)areas[i].addr);
+        common_write(driver, areas[i].offset + 4, 4, areas[i].addr >> 32);
+    }
+}
+
+void fake_driver_setup_queue(struct fake_driver *driver, uint16_t index, uint16_t size)
+{
+    struct fake_queue *queue = &driver->queues[index];
+    uint16_t offered;
+
+    common_write(driver, VIRTIO_PCI_COMMON_Q_SELECT, 2, index);
+    offered = common_read(driver, VIRTIO_PCI_COMMON_Q_SIZE, 2);
+    cr_assert_gt(offered, 0);
+    *queue = (struct fake_queue){.driver = driver, .index = index};
+    queue->size = size && size < offered ? size : offered;
+    queue->event_idx = driver->features >> VIRTIO_RING_F_EVENT_IDX & 1;
+    common_write(driver, VIRTIO_PCI_COMMON_Q_SIZE, 2, queue->size);
+    queue->desc_buffer = fake_buffer(driver->machine, 16 * queue->size);
+    queue->avail_buffer = fake_buffer(driver->machine, 6 + 2 * queue->size);
+    queue->used_buffer = fake_buffer(driver->machine, 6 + 8 * queue->size);
+    queue->desc = (struct vring_desc *)(void *)queue->desc_buffer.host;
+    queue->avail = (struct vring_avail *)(void *)queue->avail_buffer.host;
+    queue->used = (struct vring_used *)(void *)queue->used_buffer.host;
+    queue->free_count = queue->size;
+    /* The free list and each chain, then the length of each chain by its head. */
+    queue->chain_next = calloc(2 * (size_t)queue->size, sizeof(uint16_t));
+    cr_assert_not_null(queue->chain_next);
+    for (uint16_t i = 0; i < queue->size; i++)
+        queue->chain_next[i] = i + 1;
+    areas_write(driver, queue);
+    if (!driver->no_msix) {
+        common_write(driver, VIRTIO_PCI_COMMON_Q_MSIX, 2, index + 1);
+        cr_assert_eq(common_read(driver, VIRTIO_PCI_COMMON_Q_MSIX, 2), (uint64_t)index + 1);
+    }
+    common_write(driver, VIRTIO_PCI_COMMON_Q_ENABLE, 2, 1);
+    cr_assert_eq(common_read(driver, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
+}
+
+void fake_driver_ok(struct fake_driver *driver)
+{
+    status_add(driver, VIRTIO_CONFIG_S_DRIVER_OK);
+}
+
+void fake_driver_start(struct fake_driver *driver, uint64_t features, uint16_t queue_size)
+{
+    fake_driver_negotiate(driver, features);
+    for (uint16_t i = 0; i < driver->queue_count; i++)
+        fake_driver_setup_queue(driver, i, queue_size);
+    fake_driver_ok(driver);
+    cr_assert_not(fake_driver_status(driver) & VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
+void fake_driver_reset(struct fake_driver *driver)
+{
+    common_write(driver, VIRTIO_PCI_COMMON_STATUS, 1, 0);
+    cr_assert_eq(fake_driver_status(driver), 0);
+    queues_forget(driver);
+}
+
+/* ---- queues ---- */
+
+static uint16_t desc_take(struct fake_queue *queue)
+{
+    uint16_t index = queue->free_head;
+
+    cr_assert_gt(queue->free_count, 0, "the queue is full");
+    queue->free_count--;
+    queue->free_head = queue->chain_next[index];
+    return index;
+}
+
+static struct vring_desc desc_make(const struct fake_buffer *buffer, uint16_t flags)
+{
+    return (struct vring_desc){.addr = buffer->addr.addr, .len = buffer->len, .flags = flags};
+}
+
+static void table_fill(struct fake_queue *queue, uint16_t head, const struct fake_buffer *buffers,
+                       uint16_t readable_count, uint16_t count)
+{
+    struct vring_desc *table;
+
+    cr_assert_leq(count, TABLE_LEN);
+    if (!queue->tables_buffer.len)
+        queue->tables_buffer = fake_buffer(queue->driver->machine, 16 * TABLE_LEN * queue->size);
+    table = (struct vring_desc *)(void *)queue->tables_buffer.host + (size_t)TABLE_LEN * head;
+    for (uint16_t i = 0; i < count; i++) {
+        table[i] = desc_make(&buffers[i], i < readable_count ? 0 : VRING_DESC_F_WRITE);
+        table[i].next = i + 1;
+        if (i + 1 < count)
+            table[i].flags |= VRING_DESC_F_NEXT;
+    }
+    queue->desc[head] = (struct vring_desc){
+        .addr = queue->tables_buffer.addr.addr + 16ULL * TABLE_LEN * head,
+        .len = 16U * count,
+        .flags = VRING_DESC_F_INDIRECT,
+    };
+}
+
+uint16_t fake_queue_add(struct fake_queue *queue, const struct fake_buffer *buffers,
+                        uint16_t readable_count, uint16_t writable_count)
+{
+    uint16_t count = readable_count + writable_count;
+    uint16_t head = desc_take(queue);
+    uint16_t last = head;
+
+    queue->chain_next[queue->size + head] = queue->indirect ? 1 : count;
+    if (queue->indirect)
+        table_fill(queue, head, buffers, readable_count, count);
+    for (uint16_t i = 0; !queue->indirect && i < count; i++) {
+        if (i) {
+            uint16_t index = desc_take(queue);
+
+            queue->chain_next[last] = index;
+            queue->desc[last].flags |= VRING_DESC_F_NEXT;
+            queue->desc[last].next = index;
+            last = index;
+        }
+        queue->desc[last] = desc_make(&buffers[i], i < readable_count ? 0 : VRING_DESC_F_WRITE);
+    }
+    fake_queue_add_head(queue, head);
+    return head;
+}
+
+void fake_queue_add_head(struct fake_queue *queue, uint16_t head)
+{
+    queue->avail->ring[queue->avail_idx++ % queue->size] = head;
+}
+
+void fake_queue_publish(struct fake_queue *queue)
+{
+    __atomic_store_n(&queue->avail->idx, queue->avail_idx, __ATOMIC_RELEASE);
+}
+
+void fake_queue_notify(struct fake_queue *queue)
+{
+    struct fake_driver *driver = queue->driver;
+    uint16_t offset;
+
+    fake_driver_write(driver, VIRTIO_PCI_CAP_COMMON_CFG, VIRTIO_PCI_COMMON_Q_SELECT, 2,
+                      queue->index);
+    offset = common_read(driver, VIRTIO_PCI_COMMON_Q_NOFF, 2);
+    fake_driver_write(driver, VIRTIO_PCI_CAP_NOTIFY_CFG, driver->notify_multiplier * offset, 2,
+                      queue->index);
+}
+
+bool fake_queue_kick(struct fake_queue *queue)
+{
+    uint16_t old = queue->kicked_idx;
+    bool wanted;
+
+    fake_queue_publish(queue);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (queue->event_idx)
+        wanted = vring_need_event(
+            __atomic_load_n((uint16_t *)(void *)&queue->used->ring[queue->size], __ATOMIC_RELAXED),
+            queue->avail_idx, old);
+    else
+        wanted = !(__atomic_load_n(&queue->used->flags, __ATOMIC_RELAXED) & VRING_USED_F_NO_NOTIFY);
+    queue->kicked_idx = queue->avail_idx;
+    if (wanted)
+        fake_queue_notify(queue);
+    return wanted;
+}
+
+bool fake_queue_take(struct fake_queue *queue, uint16_t *head, uint32_t *len)
+{
+    const struct vring_used_elem *elem = &queue->used->ring[queue->used_idx % queue->size];
+    uint16_t last, count;
+
+    if (__atomic_load_n(&queue->used->idx, __ATOMIC_ACQUIRE) == queue->used_idx)
+        return false;
+    cr_assert_lt(elem->id, queue->size);
+    *head = elem->id;
+    *len = elem->len;
+    count = queue->chain_next[queue->size + *head];
+    cr_assert_gt(count, 0, "head %u was used, but is not in flight", *head);
+    queue->chain_next[queue->size + *head] = 0;
+    queue->free_count += count;
+    for (last = *head; count > 1; count--)
+        last = queue->chain_next[last];
+    queue->chain_next[last] = queue->free_head;
+    queue->free_head = *head;
+    queue->used_idx++;
+    if (queue->event_idx)
+        __atomic_store_n(&queue->avail->ring[queue->size], queue->used_idx, __ATOMIC_RELAXED);
+    return true;
+}
+
+static bool queue_has_used(void *arg)
+{
+    const struct fake_queue *queue = arg;
+
+    return __atomic_load_n(&queue->used->idx, __ATOMIC_ACQUIRE) != queue->used_idx;
+}
+
+uint32_t fake_queue_wait(struct fake_queue *queue)
+{
+    uint16_t head;
+    uint32_t len = 0;
+
+    fake_machine_run_until(queue->driver->machine, queue_has_used, queue);
+    cr_assert(fake_queue_take(queue, &head, &len));
+    return len;
+}
