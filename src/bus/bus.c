@@ -7,14 +7,13 @@
 #include "base/arith.h"
 #include "base/check.h"
 
-enum { WIDTH_MAX = 8, RANGE_COUNT_STEP = 16 };
+enum { WIDTH_MAX = 8 };
 
 struct bus {
     const char *name;
-    struct bus_range **ranges; /* ascending, never overlapping */
-    size_t count;
-    size_t capacity;
     struct bus_range *last; /* of the last hit: guests poll one register at a time */
+    size_t count;
+    struct bus_range *ranges[BUS_RANGE_COUNT_MAX]; /* ascending, never overlapping */
 };
 
 int bus_create(struct bus **out, const char *name, struct err *err)
@@ -30,9 +29,6 @@ int bus_create(struct bus **out, const char *name, struct err *err)
 
 void bus_destroy(struct bus *bus)
 {
-    if (!bus)
-        return;
-    free(bus->ranges);
     free(bus);
 }
 
@@ -71,23 +67,9 @@ static bool range_is_valid(const struct bus_range *range)
     return range->len && u64_add(range->base, range->len - 1, &last);
 }
 
-static int bus_reserve(struct bus *bus)
-{
-    struct bus_range **ranges;
-
-    if (bus->count < bus->capacity)
-        return 0;
-    ranges = reallocarray(bus->ranges, bus->capacity + RANGE_COUNT_STEP, sizeof(*ranges));
-    if (!ranges)
-        return -ENOMEM;
-    bus->ranges = ranges;
-    bus->capacity += RANGE_COUNT_STEP;
-    return 0;
-}
-
 static void bus_insert(struct bus *bus, struct bus_range *range, size_t place)
 {
-    CHECK_CMP(bus->count, <, bus->capacity);
+    CHECK_CMP(bus->count, <, (size_t)BUS_RANGE_COUNT_MAX);
     memmove(&bus->ranges[place + 1], &bus->ranges[place],
             (bus->count - place) * sizeof(*bus->ranges));
     bus->ranges[place] = range;
@@ -100,11 +82,13 @@ int bus_add(struct bus *bus, struct bus_range *range, struct err *err)
     size_t place;
 
     CHECK(range->ops && range->ops->access);
+    CHECK(!range->width_max || is_power_of_two(range->width_max));
     if (!range_is_valid(range))
         return err_set(err, -EINVAL, "%s bus: %s has an empty or wrapping range at 0x%llx",
                        bus->name, range->name, (unsigned long long)range->base);
-    if (bus_reserve(bus))
-        return err_set(err, -ENOMEM, "%s bus: out of memory", bus->name);
+    if (bus->count == BUS_RANGE_COUNT_MAX)
+        return err_set(err, -ENOSPC, "%s bus: no room for %s; use fewer devices", bus->name,
+                       range->name);
     if (bus_place(bus, range, &place, &taken))
         return err_set(err, -EEXIST, "%s bus: %s at 0x%llx overlaps %s at 0x%llx", bus->name,
                        range->name, (unsigned long long)range->base, taken->name,
@@ -136,9 +120,8 @@ int bus_move(struct bus *bus, struct bus_range *range, uint64_t base)
         return -EINVAL;
     if (bus_place(bus, range, &place, &taken))
         return -EEXIST;
-    /* Removing left room, unless the range was out of the bus: then this may have to grow. */
-    if (bus_reserve(bus))
-        return -ENOMEM;
+    if (bus->count == BUS_RANGE_COUNT_MAX)
+        return -ENOSPC;
     bus_insert(bus, range, place);
     return 0;
 }
@@ -204,8 +187,11 @@ static void range_access_split(struct bus_range *range, struct bus_access *acces
 
 enum bus_verdict bus_dispatch(struct bus *bus, struct bus_access *access)
 {
-    struct bus_range *range = bus_lookup(bus, access->addr, access->size);
+    struct bus_range *range = NULL;
 
+    CHECK(access->size >= 1 && access->size <= WIDTH_MAX);
+    if (is_power_of_two(access->size))
+        range = bus_lookup(bus, access->addr, access->size);
     if (!range) {
         access->value = size_mask(access->size);
         return BUS_DONE;
