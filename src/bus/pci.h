@@ -1,8 +1,14 @@
 /*
  * PCI: one root bus with up to 32 single-function devices, configuration space by CF8/CFC and ECAM,
  * BARs that the guest may move, capabilities, INTx. PCI Local Bus 3.0; no bridges, no hot plug, no
- * extended capabilities (configuration space from 256 on reads as 0). Executor thread, or before it
- * runs.
+ * extended capabilities (configuration space from 256 on reads as 0).
+ *
+ * Which BARs are decoded, and where, follows from the registers alone, not from the order in which
+ * the guest wrote them: a BAR whose command bit is set is decoded where it lies inside a window of
+ * the host bridge, unless one of a lower slot (or lower number) or a fixed device is in its way.
+ * The others are silent until that changes.
+ *
+ * Executor thread, or before it runs.
  */
 #pragma once
 #include <stdbool.h>
@@ -32,16 +38,24 @@ struct pci_bar {
     enum pci_bar_type type;
     bool prefetchable;
     bool decoded; /* read-only: in the bus now, at range.base */
+
+    /* private: where the registers of all functions say that it is decoded */
+    bool claimed;
+    uint64_t claim_base;
 };
 
 struct pci_function_ops {
     /*
-     * Optional: the guest accesses [offset, offset + access->size) of config space; true when the
-     * device answered it. Asked before the plain bytes are used.
+     * Optional: the guest accesses [offset, offset + access->size) of config space, which never
+     * crosses a dword; true when the device answered it. Asked before the plain bytes are used.
+     * access->addr and ->offset mean nothing here.
      */
     bool (*config_access)(struct pci_function *function, uint32_t offset,
                           struct bus_access *access);
-    /* Optional: a BAR came into, moved in, or left its bus: re-register doorbells. */
+    /*
+     * Optional: the BAR came into its bus (`decoded`) or left it: register or drop doorbells. A
+     * move is a leave and an entry; whatever leaves does so before anything enters.
+     */
     void (*bar_changed)(struct pci_function *function, unsigned bar);
 };
 
@@ -66,16 +80,18 @@ struct pci_function {
     uint8_t capability_last;                 /* offset of the newest, 0: none */
     uint8_t capability_end;                  /* first free offset, 0: none yet */
     bool intx_wanted;                        /* by the device */
-    bool intx_driven;                        /* at the root's pin: wanted and not disabled */
 };
 
 struct pci_root;
 
 struct pci_root_config {
-    struct bus *port_bus; /* CF8/CFC and I/O BARs; NULL where there are no ports */
-    struct bus *mmio_bus; /* ECAM and memory BARs */
-    uint64_t ecam_base, ecam_len;
-    /* Windows from which BARs get their first addresses. */
+    struct bus *port_bus;         /* CF8/CFC and I/O BARs; NULL where there are no ports */
+    struct bus *mmio_bus;         /* ECAM and memory BARs */
+    uint64_t ecam_base, ecam_len; /* 1 MiB a bus, of which bus 0 has functions; len 0: none */
+    /*
+     * What the host bridge forwards (_CRS in ACPI, ranges in a device tree); len 0: no such window.
+     * BARs get their first addresses from here, and are not decoded elsewhere.
+     */
     uint64_t io_base, io_len;
     uint64_t mem32_base, mem32_len;
     uint64_t mem64_base, mem64_len;

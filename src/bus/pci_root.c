@@ -24,48 +24,6 @@ enum {
     HOST_BRIDGE_CLASS = 0x060000,
 };
 
-/* Address space that is handed out from the bottom up. */
-struct window {
-    const char *name;
-    uint64_t next;
-    uint64_t end;
-};
-
-struct pci_root {
-    struct pci_root_config config;
-    struct pci_function *functions[PCI_SLOT_COUNT];
-    struct pci_function host_bridge;
-    struct bus_range address_range; /* CF8 */
-    struct bus_range data_range;    /* CFC */
-    struct bus_range ecam_range;
-    uint32_t address; /* what the guest wrote to CF8 */
-    struct window io, mem32, mem64;
-    unsigned intx_drivers[PCI_INTX_COUNT];
-};
-
-struct bus *pci_root_bus(struct pci_root *root, enum pci_bar_type type)
-{
-    return type == PCI_BAR_IO ? root->config.port_bus : root->config.mmio_bus;
-}
-
-void pci_root_intx(struct pci_root *root, uint8_t slot, bool level)
-{
-    unsigned pin = slot % PCI_INTX_COUNT;
-    unsigned before = root->intx_drivers[pin];
-
-    CHECK(level || before);
-    root->intx_drivers[pin] = level ? before + 1 : before - 1;
-    if (!before != !root->intx_drivers[pin])
-        irq_line_set(&root->config.intx[pin], level);
-}
-
-void pci_root_decode_retry(struct pci_root *root)
-{
-    for (unsigned i = 0; i < PCI_SLOT_COUNT; i++)
-        if (root->functions[i])
-            pci_function_decode_retry(root->functions[i]);
-}
-
 /* Answers for nobody (reads keep the all ones they came with) where there is no function. */
 static void config_access(struct pci_root *root, uint32_t bus, uint32_t slot, uint32_t function,
                           uint32_t offset, struct bus_access *access)
@@ -104,6 +62,13 @@ static enum bus_verdict address_access(struct bus_range *range, struct bus_acces
     return BUS_DONE;
 }
 
+/* Bits 27:24 continue the register number for AMD's guests that have no ECAM; reserved and 0 for
+ * all others. */
+static uint32_t config_register(uint32_t address)
+{
+    return (address & 0xfc) | (address >> 16 & 0xf00);
+}
+
 static enum bus_verdict data_access(struct bus_range *range, struct bus_access *access)
 {
     struct pci_root *root = container_of(range, struct pci_root, data_range);
@@ -111,7 +76,7 @@ static enum bus_verdict data_access(struct bus_range *range, struct bus_access *
 
     if (address >> CONFIG_ADDRESS_ENABLE_SHIFT)
         config_access(root, address >> 16 & 0xff, address >> 11 & 31, address >> 8 & 7,
-                      (address & 0xfc) + (uint32_t)access->offset, access);
+                      config_register(address) + (uint32_t)access->offset, access);
     return BUS_DONE;
 }
 
@@ -134,7 +99,7 @@ static int ranges_add(struct pci_root *root, struct err *err)
         .ops = &address_ops, .name = "PCI address", .base = CONFIG_ADDRESS_PORT, .len = 4};
     root->data_range = (struct bus_range){
         .ops = &data_ops, .name = "PCI data", .base = CONFIG_DATA_PORT, .len = 4};
-    ret = bus_add(root->config.mmio_bus, &root->ecam_range, err);
+    ret = root->config.ecam_len ? bus_add(root->config.mmio_bus, &root->ecam_range, err) : 0;
     if (ret || !root->config.port_bus)
         return ret;
     ret = bus_add(root->config.port_bus, &root->address_range, err);
@@ -154,18 +119,12 @@ static void ranges_remove(struct pci_root *root)
 
 int pci_root_create(struct pci_root **out, const struct pci_root_config *config, struct err *err)
 {
-    static const uint64_t no_bars[PCI_BAR_COUNT];
     struct pci_root *root = calloc(1, sizeof(*root));
     int ret;
 
     if (!root)
         return err_set(err, -ENOMEM, "PCI root: out of memory");
     root->config = *config;
-    root->io = (struct window){"I/O", config->io_base, config->io_base + config->io_len};
-    root->mem32 = (struct window){"32-bit memory", config->mem32_base,
-                                  config->mem32_base + config->mem32_len};
-    root->mem64 = (struct window){"64-bit memory", config->mem64_base,
-                                  config->mem64_base + config->mem64_len};
     ret = ranges_add(root, err);
     if (ret) {
         ranges_remove(root);
@@ -180,7 +139,7 @@ int pci_root_create(struct pci_root **out, const struct pci_root_config *config,
         .subsystem_id = HOST_BRIDGE_SUBSYSTEM,
         .class_code = HOST_BRIDGE_CLASS,
     };
-    pci_function_attach(&root->host_bridge, root, 0, no_bars);
+    pci_function_attach(&root->host_bridge, root, 0);
     root->functions[0] = &root->host_bridge;
     *out = root;
     return 0;
@@ -202,29 +161,8 @@ void pci_root_reset(struct pci_root *root)
     pci_function_reset(&root->host_bridge);
 }
 
-static int window_take(struct window *window, const struct pci_function *function, uint64_t size,
-                       uint64_t *base, struct err *err)
-{
-    uint64_t at = align_up(window->next, size);
-
-    if (at < window->next || at > window->end || size > window->end - at)
-        return err_set(err, -ENOSPC, "PCI root: no room for %s in the %s window; use fewer devices",
-                       function->name, window->name);
-    window->next = at + size;
-    *base = at;
-    return 0;
-}
-
-static struct window *bar_window(struct pci_root *root, enum pci_bar_type type)
-{
-    if (type == PCI_BAR_IO)
-        return &root->io;
-    return type == PCI_BAR_MEM64 ? &root->mem64 : &root->mem32;
-}
-
 int pci_root_add(struct pci_root *root, struct pci_function *function, struct err *err)
 {
-    uint64_t bases[PCI_BAR_COUNT] = {0};
     uint8_t slot = 0;
     int ret;
 
@@ -233,16 +171,10 @@ int pci_root_add(struct pci_root *root, struct pci_function *function, struct er
     if (slot == PCI_SLOT_COUNT)
         return err_set(err, -ENOSPC, "PCI root: no slot left for %s; use fewer devices",
                        function->name);
-    for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
-        const struct pci_bar *bar = &function->bars[i];
-
-        if (bar->type == PCI_BAR_NONE)
-            continue;
-        ret = window_take(bar_window(root, bar->type), function, bar->size, &bases[i], err);
-        if (ret)
-            return ret;
-    }
-    pci_function_attach(function, root, slot, bases);
+    ret = pci_bars_assign(root, function, err);
+    if (ret)
+        return ret;
+    pci_function_attach(function, root, slot);
     root->functions[slot] = function;
     return 0;
 }
