@@ -22,9 +22,10 @@ enum {
 /* While the kernel has an op, nobody else has business with its results and its vector. */
 static void poison(struct op *op)
 {
-    ASAN_POISON_MEMORY_REGION(&op->result, offsetof(struct op, next) - offsetof(struct op, result));
     if (op->opcode == IORING_OP_READV || op->opcode == IORING_OP_WRITEV)
         ASAN_POISON_MEMORY_REGION((void *)(uintptr_t)op->addr, op->len * sizeof(struct iovec));
+    /* Last: it covers what the line before reads. */
+    ASAN_POISON_MEMORY_REGION(&op->result, offsetof(struct op, next) - offsetof(struct op, result));
 }
 
 static void unpoison(struct op *op)
