@@ -259,6 +259,7 @@ void fake_driver_setup_queue(struct fake_driver *driver, uint16_t index, uint16_
     common_write(driver, VIRTIO_PCI_COMMON_Q_SELECT, 2, index);
     offered = common_read(driver, VIRTIO_PCI_COMMON_Q_SIZE, 2);
     cr_assert_gt(offered, 0);
+    free(queue->chain_next);
     *queue = (struct fake_queue){.driver = driver, .index = index};
     queue->size = size && size < offered ? size : offered;
     queue->event_idx = driver->features >> VIRTIO_RING_F_EVENT_IDX & 1;
