@@ -120,6 +120,7 @@ enum {
     FADT_FLAG_PROC_C1 = 1 << 2,
     FADT_FLAG_NO_FIXED_SLEEP_BUTTON = 1 << 5,
     FADT_FLAG_NO_FIXED_RTC = 1 << 6, /* no RTC alarm in the PM1 registers */
+    FADT_FLAG_TIMER_32 = 1 << 8,
     FADT_FLAG_RESET_REGISTER = 1 << 10,
     FADT_BOOT_LEGACY_DEVICES = 1 << 0,
     FADT_BOOT_8042 = 1 << 1,
@@ -299,11 +300,12 @@ static uint32_t write_fadt(struct table_area *area, uint32_t facs, uint32_t dsdt
         .pm_timer_len = 4,
         .c2_latency_us = FADT_NO_C2_US,
         .c3_latency_us = FADT_NO_C3_US,
+        .century = LAYOUT_RTC_CENTURY,
         .boot_flags = FADT_BOOT_LEGACY_DEVICES | FADT_BOOT_8042 | FADT_BOOT_NO_VGA,
         .flags = FADT_FLAG_WBINVD | FADT_FLAG_PROC_C1 | FADT_FLAG_NO_FIXED_SLEEP_BUTTON |
-                 FADT_FLAG_NO_FIXED_RTC | FADT_FLAG_RESET_REGISTER,
-        .reset_register = port_register(LAYOUT_PORT_RESET, 1, 1),
-        .reset_value = LAYOUT_RESET_VALUE,
+                 FADT_FLAG_NO_FIXED_RTC | FADT_FLAG_TIMER_32 | FADT_FLAG_RESET_REGISTER,
+        .reset_register = port_register(LAYOUT_PORT_PM_RESET, 1, 1),
+        .reset_value = LAYOUT_PM_RESET_VALUE,
         .minor_version = 3,
         .x_facs = facs,
         .x_dsdt = dsdt,

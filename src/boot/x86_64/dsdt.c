@@ -53,7 +53,7 @@ static void append_pci_root(struct aml *aml, uint64_t mem_size)
     aml_name(aml, "_CRS");
     resources = aml_template_begin(aml);
     aml_window_bus(aml, 0, LAYOUT_PCI_BUS_COUNT);
-    aml_io(aml, LAYOUT_PORT_PCI_ADDRESS, 8);
+    aml_io(aml, LAYOUT_PORT_PCI_CONFIG, LAYOUT_PORT_PCI_CONFIG_LEN);
     aml_window_io(aml, LAYOUT_PORT_PCI_BASE, LAYOUT_PORT_PCI_LEN);
     aml_window_memory32(aml, LAYOUT_PCI_MEM32_BASE, LAYOUT_PCI_MEM32_LEN);
     aml_window_memory64(aml, layout_pci_mem64_base(mem_size), LAYOUT_PCI_MEM64_LEN);

@@ -59,15 +59,16 @@ enum {
     LAYOUT_PORT_PM1_CONTROL = 0x604,
     LAYOUT_PORT_PM_TIMER = 0x608, /* 4 bytes */
     LAYOUT_PORT_PM_BASE = LAYOUT_PORT_PM1_EVENT,
-    LAYOUT_PORT_PM_LEN = 12,
-    LAYOUT_PORT_PCI_ADDRESS = 0xcf8,
-    LAYOUT_PORT_RESET = 0xcf9, /* inside the 4 bytes of PCI_ADDRESS, 1-byte accesses only */
-    LAYOUT_PORT_PCI_DATA = 0xcfc,
+    LAYOUT_PORT_PM_RESET = 0x60c, /* ACPI reset register, 1 byte */
+    LAYOUT_PORT_PM_LEN = 16,
+    LAYOUT_PORT_PCI_CONFIG = 0xcf8, /* address, data, and the reset control register at 0xcf9 */
+    LAYOUT_PORT_PCI_CONFIG_LEN = 8,
     LAYOUT_PORT_PCI_BASE = 0x1000, /* window for I/O BARs */
     LAYOUT_PORT_PCI_LEN = 0xf000,
 
-    LAYOUT_RESET_VALUE = 0x06, /* written to PORT_RESET */
-    LAYOUT_SLEEP_TYPE_S5 = 5,  /* SLP_TYP in PM1 control */
+    LAYOUT_PM_RESET_VALUE = 1,
+    LAYOUT_SLEEP_TYPE_S5 = 5, /* SLP_TYP in PM1 control */
+    LAYOUT_RTC_CENTURY = 50,  /* index of the byte that holds it */
     LAYOUT_IOAPIC_PIN_COUNT = 24,
 
     /* Inputs of the interrupt chips. ISA interrupts are active high and edge triggered. COM1 and

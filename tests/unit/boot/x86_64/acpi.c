@@ -149,8 +149,8 @@ Test(acpi, fadt_tells_how_to_reset_and_to_power_off)
     cr_assert_not(flags & 1 << 4, "the power button is fixed hardware");
     cr_assert_not(flags & 1 << 20, "not hardware-reduced");
     cr_assert_eq(number(fadt, 116, 1), 1);
-    cr_assert_eq(number(fadt, 120, 8), 0xcf9);
-    cr_assert_eq(fadt[128], 6);
+    cr_assert_eq(number(fadt, 120, 8), LAYOUT_PORT_PM_RESET);
+    cr_assert_eq(fadt[128], LAYOUT_PM_RESET_VALUE);
     cr_assert_eq(number(fadt, 56, 4), LAYOUT_PORT_PM1_EVENT);
     cr_assert_eq(number(fadt, 64, 4), LAYOUT_PORT_PM1_CONTROL);
     cr_assert_eq(number(fadt, 152, 8), LAYOUT_PORT_PM1_EVENT);
