@@ -31,7 +31,6 @@ static enum task_verdict reader_poll(struct task *task)
     struct reader *const reader = container_of(task, struct reader, task);
 
     ASYNC_BEGIN(task)
-        ;
         for (unsigned i = 0; i < READ_COUNT; i++) {
             reader->iov[i] = (struct iovec){reader->messages[i], sizeof(reader->messages[i])};
             op_readv_nowait(&reader->ops[i], task, io_file_plain(reader->fd), &reader->iov[i], 1,
