@@ -243,20 +243,20 @@ bool virtq_flush(struct virtq *vq)
 
     if (old == new)
         return false;
-    /* Pairs with the driver's acquire of used idx: it sees the entries and the payload (2.7.8). */
-    __atomic_store_n(&vq->used->idx, new, __ATOMIC_RELEASE);
-    vq->used_published = new;
     /*
+     * Pairs with the driver's acquire of used idx: it sees the entries and the payload (2.7.8).
      * The driver asks for interrupts, then looks at used idx; we store used idx, then look at what
-     * it asked for. Without the fence both could look too early (2.7.7.2).
+     * it asked for. Sequentially consistent store and load: a full fence lies between the two, or
+     * both sides could look too early (2.7.7.2).
      */
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(&vq->used->idx, new, __ATOMIC_SEQ_CST);
+    vq->used_published = new;
     if (vq->event_idx) {
-        uint16_t event = __atomic_load_n(used_event(vq), __ATOMIC_RELAXED);
+        uint16_t event = __atomic_load_n(used_event(vq), __ATOMIC_SEQ_CST);
 
         return (uint16_t)(new - event - 1) < (uint16_t)(new - old);
     }
-    return !(__atomic_load_n(&vq->avail->flags, __ATOMIC_RELAXED) & VRING_AVAIL_F_NO_INTERRUPT);
+    return !(__atomic_load_n(&vq->avail->flags, __ATOMIC_SEQ_CST) & VRING_AVAIL_F_NO_INTERRUPT);
 }
 
 void virtq_notify_disable(struct virtq *vq)
@@ -273,16 +273,17 @@ void virtq_notify_disable(struct virtq *vq)
 bool virtq_notify_enable(struct virtq *vq)
 {
     vq->notify_enabled = true;
-    if (vq->event_idx)
-        __atomic_store_n(avail_event(vq), vq->avail_next, __ATOMIC_RELAXED);
-    else
-        __atomic_store_n(&vq->used->flags, 0, __ATOMIC_RELAXED);
     /*
-     * The driver stores avail idx, then looks at what we asked for; we ask, then look at avail idx:
-     * one of the two sees the other's store (2.7.10, hostile-guest class 15).
+     * The driver stores avail idx, then looks at what we asked for; we ask, then look at avail idx.
+     * With the full fence of a sequentially consistent store and load between the two, one side
+     * sees the other's store: no kick is lost (2.7.10, hostile-guest class 15). The test that hangs
+     * without: virtq/hostile_15_no_notification_is_lost_between_two_threads.
      */
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return virtq_has_avail(vq);
+    if (vq->event_idx)
+        __atomic_store_n(avail_event(vq), vq->avail_next, __ATOMIC_SEQ_CST);
+    else
+        __atomic_store_n(&vq->used->flags, 0, __ATOMIC_SEQ_CST);
+    return !vq->error && __atomic_load_n(&vq->avail->idx, __ATOMIC_SEQ_CST) != vq->avail_next;
 }
 
 bool virtq_has_avail(const struct virtq *vq)

@@ -377,7 +377,7 @@ void fake_queue_add_head(struct fake_queue *queue, uint16_t head)
 
 void fake_queue_publish(struct fake_queue *queue)
 {
-    __atomic_store_n(&queue->avail->idx, queue->avail_idx, __ATOMIC_RELEASE);
+    __atomic_store_n(&queue->avail->idx, queue->avail_idx, __ATOMIC_SEQ_CST);
 }
 
 void fake_queue_notify(struct fake_queue *queue)
@@ -397,14 +397,14 @@ bool fake_queue_kick(struct fake_queue *queue)
     uint16_t old = queue->kicked_idx;
     bool wanted;
 
-    fake_queue_publish(queue);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    fake_queue_publish(
+        queue); /* sequentially consistent, as the loads below: see virtq_notify_enable */
     if (queue->event_idx)
         wanted = vring_need_event(
-            __atomic_load_n((uint16_t *)(void *)&queue->used->ring[queue->size], __ATOMIC_RELAXED),
+            __atomic_load_n((uint16_t *)(void *)&queue->used->ring[queue->size], __ATOMIC_SEQ_CST),
             queue->avail_idx, old);
     else
-        wanted = !(__atomic_load_n(&queue->used->flags, __ATOMIC_RELAXED) & VRING_USED_F_NO_NOTIFY);
+        wanted = !(__atomic_load_n(&queue->used->flags, __ATOMIC_SEQ_CST) & VRING_USED_F_NO_NOTIFY);
     queue->kicked_idx = queue->avail_idx;
     if (wanted)
         fake_queue_notify(queue);
