@@ -1,0 +1,46 @@
+/*
+ * Private to src/kvm/: what each architecture provides in src/kvm/ARCH/, for the same callers.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/err.h"
+#include "bus/irq.h"
+#include "kvm/host.h"
+
+struct kvm_irq_routing_entry;
+struct vcpu;
+struct vm;
+
+#if defined(__x86_64__)
+#define KVM_ARCH_MODULES "kvm_amd or kvm_intel"
+enum { VM_PIN_COUNT = 24, VM_PIN_ROUTE_COUNT_MAX = 16 + 24 };
+#elif defined(__aarch64__)
+#define KVM_ARCH_MODULES "kvm"
+#endif
+
+const struct kvm_capability *kvm_arch_capabilities(size_t *count);
+/* A guess from what is loaded, without a vm; kvm_can_run_linux knows. */
+bool kvm_arch_is_software(void);
+
+/* After KVM_CREATE_VM, before the first vCPU: interrupt chips, timers, fixed addresses. */
+must_check int vm_arch_init(struct vm *vm, struct err *err);
+/* After the last vCPU: keeps the chips' state for vm_arch_reset. */
+must_check int vm_arch_save(struct vm *vm, struct err *err);
+must_check int vm_arch_reset(struct vm *vm, struct err *err);
+void vm_arch_destroy(struct vm *vm);
+
+/* Identity, CPU features and state of a new vCPU, kept for vcpu_arch_reset. */
+must_check int vcpu_arch_init(struct vcpu *vcpu, struct err *err);
+must_check int vcpu_arch_reset(struct vcpu *vcpu, struct err *err);
+void vcpu_arch_destroy(struct vcpu *vcpu);
+/* Registers and code bytes into the log, for a vCPU that stopped; outside of KVM_RUN. */
+void vcpu_arch_report(const struct vcpu *vcpu);
+
+/* The routes of the pins 0 to VM_PIN_COUNT - 1; returns how many were written. */
+size_t irqchip_arch_pin_routes(struct kvm_irq_routing_entry *entries);
+/* False when no interrupt controller would take such a message. */
+bool irqchip_arch_msi_is_valid(const struct msi_message *message);

@@ -1,0 +1,165 @@
+/*
+ * The exit task of a vCPU: carries the accesses of one exit to the bus and answers, and reports
+ * what else the thread has to say. It lives as long as the thread.
+ */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <string.h>
+
+#include "base/arith.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "kvm/arch.h"
+#include "kvm/vm_private.h"
+
+/* Accesses of one string instruction between two looks at other tasks. */
+enum { ACCESS_BURST = 128 };
+
+static uint64_t load_le(const uint8_t *data, uint32_t size)
+{
+    uint64_t value = 0;
+
+    for (uint32_t i = 0; i < size; i++)
+        value |= (uint64_t)data[i] << (8 * i);
+    return value;
+}
+
+static void store_le(uint8_t *data, uint64_t value, uint32_t size)
+{
+    for (uint32_t i = 0; i < size; i++)
+        data[i] = (uint8_t)(value >> (8 * i));
+}
+
+static void access_completed(struct bus_access *access)
+{
+    struct vcpu_exit *exit = container_of(access, struct vcpu_exit, access);
+    struct vcpu *vcpu = container_of(exit, struct vcpu, exit);
+
+    exit->answered = true;
+    task_wake(&vcpu->task);
+}
+
+/* The largest size that a device knows and that is left of the exit: 7 bytes go as 4, 2 and 1. */
+static uint8_t access_size(const struct vcpu_exit *exit)
+{
+    uint32_t left = exit->total - exit->done;
+    uint8_t size = exit->unit;
+
+    while (size > left)
+        size /= 2;
+    return size;
+}
+
+static void access_begin(struct vcpu *vcpu)
+{
+    struct vcpu_exit *exit = &vcpu->exit;
+    struct bus_access *access = &exit->access;
+    uint8_t size = access_size(exit);
+
+    *access = (struct bus_access){
+        .addr = exit->addr + (exit->is_string ? 0 : exit->done),
+        .value = exit->is_write ? load_le(exit->data + exit->done, size) : UINT64_MAX,
+        .size = size,
+        .is_write = exit->is_write,
+        .complete = access_completed,
+    };
+    exit->in_access = true;
+    exit->answered = false;
+    if (!exit->bus) {
+        exit->answered = true;
+        return;
+    }
+    if (bus_dispatch(exit->bus, access) == BUS_DONE) {
+        exit->answered = true;
+        return;
+    }
+    if (exit->answered)
+        return;
+    atomic_store_explicit(&vcpu->deferred_count,
+                          atomic_load_explicit(&vcpu->deferred_count, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    atomic_fetch_or_explicit(&vcpu->word, VCPU_DEFERRED, memory_order_relaxed);
+}
+
+static void access_end(struct vcpu_exit *exit)
+{
+    if (!exit->is_write)
+        store_le(exit->data + exit->done, exit->access.value, exit->access.size);
+    exit->done += exit->access.size;
+    exit->in_access = false;
+}
+
+static void exit_advance(struct vcpu *vcpu)
+{
+    struct vcpu_exit *exit = &vcpu->exit;
+
+    for (int i = 0; i < ACCESS_BURST; i++) {
+        if (!exit->in_access)
+            access_begin(vcpu);
+        if (!exit->answered)
+            return;
+        access_end(exit);
+        if (exit->done == exit->total) {
+            exit->active = false;
+            vcpu_reply(vcpu);
+            return;
+        }
+    }
+    task_wake(&vcpu->task);
+}
+
+static void halt_report(struct vcpu *vcpu)
+{
+    const struct vm_config *config = &vcpu->vm->config;
+    const struct vcpu_stop *stop = &vcpu->stop;
+
+    if (vm_stop_reason_is_crash(stop->reason)) {
+        log_error("vCPU %u stopped: %s: %s", vcpu->index, vm_stop_reason_name(stop->reason),
+                  stop->detail);
+        vcpu_arch_report(vcpu);
+        if (stop->reason == VM_STOP_INTERNAL_ERROR && config->kvm->is_software)
+            log_error("this KVM has neither VMX nor SVM: it emulates kernel code and cannot run "
+                      "stock kernels; use a machine with hardware virtualization, or "
+                      "tests/host/run");
+    }
+    config->events->stopped(config->arg, vcpu->index, stop->reason, stop->detail);
+}
+
+static enum task_verdict vcpu_exit_poll(struct task *task)
+{
+    struct vcpu *vcpu = container_of(task, struct vcpu, task);
+    unsigned word = atomic_load_explicit(&vcpu->word, memory_order_acquire);
+
+    if ((word & VCPU_EXIT) && !vcpu->exit.active) {
+        vcpu->exit.active = true;
+        vcpu->exit.in_access = false;
+        vcpu->exit.done = 0;
+    }
+    if (vcpu->exit.active)
+        exit_advance(vcpu);
+    if ((word & VCPU_HALTED) && !vcpu->halt_reported) {
+        vcpu->halt_reported = true;
+        halt_report(vcpu);
+    }
+    if (vcpu->vm->pausing)
+        task_wake(&vcpu->vm->control);
+    if (!(word & VCPU_ENDED) || vcpu->exit.active)
+        return TASK_PENDING;
+    if (vcpu->has_thread) {
+        /* It has nothing left to do but return from its last task_wake. */
+        CHECK_CMP(pthread_join(vcpu->thread, NULL), ==, 0);
+        vcpu->has_thread = false;
+    }
+    return TASK_DONE;
+}
+
+static void vcpu_exit_done(struct task *task)
+{
+    vm_vcpu_ended(container_of(task, struct vcpu, task)->vm);
+}
+
+const struct task_type vcpu_exit_type = {
+    .name = "vcpu exit",
+    .poll = vcpu_exit_poll,
+    .done = vcpu_exit_done,
+};
