@@ -41,6 +41,7 @@ struct pci_bar {
 
     /* private: where the registers of all functions say that it is decoded */
     bool claimed;
+    bool obstructed; /* it would be decoded, but something is in its way */
     uint64_t claim_base;
 };
 

@@ -248,22 +248,30 @@ static bool span_is_claimed(const struct pci_root *root, unsigned slot, unsigned
     return false;
 }
 
+/* Said once for each time that it happens, which is rare: no guest has a reason to do so. */
+static void bar_obstructed(struct pci_root *root, struct pci_function *function, unsigned index)
+{
+    struct pci_bar *bar = &function->bars[index];
+
+    if (!bar->obstructed)
+        log_limited(&root->log_limit, LOG_WARN, "%s: the guest put BAR %u over another device",
+                    function->name, index);
+    bar->obstructed = true;
+}
+
 static void bar_claim(struct pci_root *root, unsigned slot, unsigned index)
 {
     struct pci_function *function = root->functions[slot];
     struct pci_bar *bar = &function->bars[index];
-    struct span span;
+    struct span span = {0, 0};
+    bool wanted = bar_wants(root, function, index, &span);
 
-    bar->claimed = false;
-    if (!bar_wants(root, function, index, &span))
-        return;
-    if (span_is_claimed(root, slot, index, span)) {
-        log_limited(&root->log_limit, LOG_WARN, "%s: the guest put BAR %u at 0x%llx over another",
-                    function->name, index, (unsigned long long)span.base);
-        return;
-    }
-    bar->claimed = true;
+    bar->claimed = wanted && !span_is_claimed(root, slot, index, span);
     bar->claim_base = span.base;
+    if (wanted && !bar->claimed)
+        bar_obstructed(root, function, index);
+    if (!wanted)
+        bar->obstructed = false;
 }
 
 static void bar_changed(struct pci_function *function, unsigned index)
@@ -292,12 +300,11 @@ static void bar_enter(struct pci_root *root, unsigned slot, unsigned index)
     if (!bar->claimed || bar->decoded)
         return;
     if (bus_move(bar_bus(root, bar), &bar->range, bar->claim_base)) {
-        log_limited(&root->log_limit, LOG_WARN,
-                    "%s: BAR %u at 0x%llx is in the way of a fixed device", function->name, index,
-                    (unsigned long long)bar->claim_base);
+        bar_obstructed(root, function, index);
         return;
     }
     bar->decoded = true;
+    bar->obstructed = false;
     bar_changed(function, index);
 }
 

@@ -190,3 +190,38 @@ Test(bus, random_ranges_agree_with_a_linear_search)
     }
     bus_destroy(bus);
 }
+
+Test(bus, odd_sizes_reach_nobody)
+{
+    struct bus *bus = bus_new();
+    struct probe a = probe_at(0x10, 16, "a"), narrow = probe_at(0x20, 16, "narrow");
+
+    narrow.range.width_max = 2;
+    cr_assert_eq(bus_add(bus, &a.range, NULL), 0);
+    cr_assert_eq(bus_add(bus, &narrow.range, NULL), 0);
+    cr_assert_eq(bus_read(bus, 0x10, 3), 0xffffff);
+    cr_assert_eq(bus_read(bus, 0x12, 7), 0xffffffffffffff);
+    cr_assert_eq(bus_read(bus, 0x20, 5), 0xffffffffff);
+    cr_assert_eq(a.count + narrow.count, 0);
+    bus_destroy(bus);
+}
+
+Test(bus, full_bus_refuses_another_range_by_name)
+{
+    static struct probe probes[BUS_RANGE_COUNT_MAX + 1];
+    struct bus *bus = bus_new();
+    struct probe *last = &probes[BUS_RANGE_COUNT_MAX];
+    struct err err;
+
+    for (unsigned i = 0; i < BUS_RANGE_COUNT_MAX; i++) {
+        probes[i] = probe_at(i * 8, 8, "p");
+        cr_assert_eq(bus_add(bus, &probes[i].range, NULL), 0);
+    }
+    *last = probe_at(1 << 20, 8, "surplus");
+    cr_assert_eq(bus_add(bus, &last->range, &err), -ENOSPC);
+    cr_assert(strstr(err.text, "surplus"), "%s", err.text);
+    cr_assert_eq(bus_move(bus, &last->range, 1 << 21), -ENOSPC);
+    cr_assert_eq(bus_move(bus, &probes[3].range, 1 << 21), 0, "one that is in has its place");
+    cr_assert_eq(bus_read(bus, 1 << 21, 1), 0);
+    bus_destroy(bus);
+}
