@@ -239,6 +239,9 @@ bool msix_config_access(struct msix *msix, uint32_t offset, struct bus_access *a
     flags = msix->function->config[control + 1];
     msix->enabled = flags & PCI_MSIX_FLAGS_ENABLE >> 8;
     msix->masked = flags & PCI_MSIX_FLAGS_MASKALL >> 8;
+    /* What was pending for one driver is nothing that the next one should hear of. */
+    if (!msix->enabled)
+        msix->pending = 0;
     for (unsigned i = 0; access->is_write && i < msix->count; i++)
         vector_update(msix, i);
     return true;
