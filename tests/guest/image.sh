@@ -9,8 +9,8 @@ PATH=$PATH:/usr/sbin:/sbin
 cd "$(dirname "$0")/../.."
 out=build/guest
 
-programs="acpidump bash cat dd df ethtool fio free hwclock ip iperf3 ls lsblk lspci mke2fs mount sha256sum sleep
-    stty sync taskset"
+programs="acpidump bash cat cmp cp dd df ethtool fio free head hwclock ip iperf3 ls lsblk lspci mke2fs mount sha256sum
+    sleep stty sync tail tee umount"
 
 mkdir -p "$out"
 scratch=$(mktemp -d "$out/image.XXXXXX")
@@ -40,6 +40,8 @@ if [[ $(cat "$out/root.complete" 2>/dev/null) != "$versions" ]]; then
     for name in $(busybox --list); do
         [[ -e $root/usr/bin/$name || -e $root/usr/sbin/$name ]] || ln -s busybox "$root/usr/bin/$name"
     done
+    # As sh, busybox would prefer its own programs to these.
+    ln -sf bash "$root/usr/bin/sh"
     cp tests/guest/root-init "$root/usr/sbin/init"
     mkdir -p "$root/usr/share/misc"
     cp -L /usr/share/misc/pci.ids "$root/usr/share/misc/" 2>/dev/null || true
