@@ -74,6 +74,7 @@ FORCE:
 -include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(O)/src/vmm/main.d
 
 include tests/tests.mk
+include bench/bench.mk
 include tools/tools.mk
 
 .PHONY: clean

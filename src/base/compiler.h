@@ -6,6 +6,8 @@
 #define printf_like(fmt, arg) __attribute__((format(printf, fmt, arg)))
 #define noreturn_fn           __attribute__((noreturn))
 #define cold_fn               __attribute__((cold))
+#define noinline_fn           __attribute__((noinline))
+#define always_inline_fn      inline __attribute__((always_inline))
 #define likely(x)             __builtin_expect(!!(x), 1)
 #define unlikely(x)           __builtin_expect(!!(x), 0)
 #define array_count(array)    (sizeof(array) / sizeof((array)[0]))

@@ -14,6 +14,9 @@
 #include "exec/executor_internal.h"
 
 enum {
+    /* A turn with fewer polls than this goes on with tasks that have woken each other or themselves
+     * meanwhile: what a turn looks at costs as much as two polls. */
+    POLLS_PER_TURN = 8,
     /* Polls between two looks at the clock, the watches and the cpu, when nothing enters the kernel
      * in between: 40 ns spread over so many. */
     POLLS_PER_LOOK = 16,
@@ -124,10 +127,12 @@ void task_wake(struct task *task)
 {
     struct executor *executor = task->executor;
 
-    if (likely(executor_current == executor))
+    if (likely(executor_current == executor)) {
+        CHECK(task_is_live(task));
         executor_make_ready(executor, task);
-    else
+    } else {
         inbox_post(&executor->inbox, task);
+    }
 }
 
 const char *task_state_name(const struct task *task)
@@ -174,15 +179,12 @@ cold_fn static enum task_verdict poll_traced(struct executor *executor, struct t
 }
 
 /* Runs each task that is ready now once. */
-static void run_ready(struct executor *executor)
+static uint32_t run_round(struct executor *executor)
 {
-    const struct task *last;
+    const struct task *last = container_of(executor->ready_end, struct task, ready_next);
     struct task *task;
-    uint64_t polls = 0;
+    uint32_t polls = 0;
 
-    if (!executor_has_ready(executor))
-        return;
-    last = container_of(executor->ready_end, struct task, ready_next);
     do {
         enum task_verdict verdict = TASK_DONE;
 
@@ -196,9 +198,21 @@ static void run_ready(struct executor *executor)
         if (unlikely(verdict == TASK_DONE))
             end_task(executor, task);
     } while (task != last);
+    return polls;
+}
+
+/* One round, or a few more when they are short and started no operation. */
+static void run_ready(struct executor *executor)
+{
+    uint32_t submitted = executor->ring.sqe_tail;
+    uint32_t polls = 0;
+
+    while (executor_has_ready(executor) && polls < POLLS_PER_TURN &&
+           executor->ring.sqe_tail == submitted)
+        polls += run_round(executor);
     executor->stats.polls += polls;
     executor->polls_until_look =
-        polls < executor->polls_until_look ? executor->polls_until_look - (uint32_t)polls : 0;
+        polls < executor->polls_until_look ? executor->polls_until_look - polls : 0;
 }
 
 static void drain_inbox(struct executor *executor)
@@ -302,7 +316,7 @@ static bool arm_waker(struct executor *executor)
     return true;
 }
 
-static bool reap(struct executor *executor)
+static inline bool reap(struct executor *executor)
 {
     struct io_uring_cq *cq = &executor->ring.uring.cq;
     unsigned head = *cq->khead;
@@ -310,6 +324,7 @@ static bool reap(struct executor *executor)
 
     if (head == tail)
         return false;
+    executor->stats.completed += tail - head;
     for (; head != tail; head++) {
         const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
 
@@ -323,7 +338,7 @@ static bool reap(struct executor *executor)
 }
 
 /* Submits, makes deferred completions visible, reaps; a system call only if there is need of it. */
-static int submit_and_reap(struct executor *executor)
+static always_inline_fn int submit_and_reap(struct executor *executor)
 {
     int ret = 0;
 
@@ -389,7 +404,7 @@ static int sleep_in_ring(struct executor *executor)
 
     op_backlog_flush(executor);
     if (!arm_waker(executor) || executor->backlog_first)
-        return submit_and_reap(executor);
+        return ring_flush(&executor->ring);
     executor->busy = false;
     if (rearm_watches(executor) || !inbox_prepare_wait(&executor->inbox))
         goto awake;
@@ -409,8 +424,8 @@ awake:
     return ret;
 }
 
-/* Nothing is ready: submit what is left, then poll, then sleep. */
-static int idle(struct executor *executor)
+/* Nothing is ready: poll, then sleep. */
+noinline_fn static int idle(struct executor *executor)
 {
     uint64_t begin_ns;
     int ret = 0;
@@ -419,31 +434,25 @@ static int idle(struct executor *executor)
         return 0;
     if (!executor->poller.max_ns)
         return sleep_in_ring(executor);
-    if (executor->poller.window_ns) {
-        ret = submit_and_reap(executor);
-        if (ret < 0 || has_news(executor))
-            return ret;
-    }
     begin_ns = clock_now_ns();
     if (!poll_for_work(executor, begin_ns))
         ret = sleep_in_ring(executor);
     poller_learn(&executor->poller, clock_now_ns() - begin_ns);
     executor->peer_cpu = -1;
-    executor->now_is_read = false;
     executor->polls_until_look = 0;
     return ret;
 }
 
-static int turn(struct executor *executor)
+/* True when executor_run has to return. */
+static inline bool turn(struct executor *executor, bool (*until)(void *arg), void *arg)
 {
     executor->stats.turns++;
+    executor->now_is_read = false;
     run_ready(executor);
     drain_inbox(executor);
     if (!executor->polls_until_look)
         look_around(executor);
-    if (executor_has_ready(executor))
-        return submit_and_reap(executor);
-    return 0;
+    return !executor->live_count || inbox_take_stop(&executor->inbox) || (until && until(arg));
 }
 
 int executor_run_until(struct executor *executor, bool (*until)(void *arg), void *arg)
@@ -454,20 +463,19 @@ int executor_run_until(struct executor *executor, bool (*until)(void *arg), void
         return ret;
     CHECK(!executor_current);
     executor_current = executor;
-    while (ret == 0) {
-        executor->now_is_read = false;
-        ret = turn(executor);
-        if (executor->error)
-            ret = executor->error;
-        if (ret < 0 || !executor->live_count || inbox_take_stop(&executor->inbox) ||
-            (until && until(arg)))
-            break;
-        if (!executor_has_ready(executor))
+    while (ret == 0 && !turn(executor, until, arg)) {
+        /* An executor that will not poll submits with the sleep, in one system call. */
+        if (executor_has_ready(executor) || executor->poller.window_ns)
+            ret = submit_and_reap(executor);
+        if (ret == 0 && !executor_has_ready(executor))
             ret = idle(executor);
+        if (unlikely(executor->error))
+            ret = executor->error;
     }
     /* What was started goes to the kernel also when nobody runs the executor for a while. */
-    if (ret == 0)
-        ret = submit_and_reap(executor);
+    op_backlog_flush(executor);
+    if (ret == 0 && ring_unsubmitted(&executor->ring))
+        ret = ring_flush(&executor->ring);
     executor_current = NULL;
     return ret;
 }

@@ -1,6 +1,8 @@
 /* The executor's insides, shared by the files of src/exec only. */
 #pragma once
+#include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/clock.h"
@@ -13,6 +15,13 @@
 #include "exec/ring.h"
 #include "exec/task.h"
 #include "exec/wheel.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size)   ((void)(address), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#endif
 
 struct executor {
     /* Singly linked through ready_next, which is NULL outside the queue and READY_END at its end,
@@ -78,7 +87,51 @@ static inline struct task *executor_pop_ready(struct executor *executor)
     return task;
 }
 
-/* A completion for `op`: makes its task ready, or queues it again. */
-void op_complete(struct op *op, int32_t result, uint32_t cqe_flags);
 /* Moves ops from the backlog to the submission queue, as many as fit. */
 void op_backlog_flush(struct executor *executor);
+/* A completion for `op` that is not the plain one: a shot, an interruption, of a cancelled one. */
+void op_complete_special(struct op *op, int32_t result);
+
+enum {
+    OP_MULTISHOT = 1,
+    OP_CANCEL_WANTED = 2,
+    OP_CANCEL_QUEUED = 4, /* in the backlog for its cancel */
+};
+
+static inline void op_finish(struct op *op)
+{
+    struct task *task = op->task;
+
+    op->status = OP_DONE;
+    task->in_flight--;
+    executor_make_ready(task->executor, task);
+}
+
+/* While the kernel has an op, nobody else has business with its results and its vector. */
+static inline void op_poison(struct op *op)
+{
+    if (op->opcode == IORING_OP_READV || op->opcode == IORING_OP_WRITEV)
+        ASAN_POISON_MEMORY_REGION((void *)(uintptr_t)op->addr, op->len * sizeof(struct iovec));
+    /* Last: it covers what the line before reads. */
+    ASAN_POISON_MEMORY_REGION(&op->result, offsetof(struct op, next) - offsetof(struct op, result));
+}
+
+static inline void op_unpoison(struct op *op)
+{
+    ASAN_UNPOISON_MEMORY_REGION(&op->result,
+                                offsetof(struct op, next) - offsetof(struct op, result));
+    if (op->opcode == IORING_OP_READV || op->opcode == IORING_OP_WRITEV)
+        ASAN_UNPOISON_MEMORY_REGION((void *)(uintptr_t)op->addr, op->len * sizeof(struct iovec));
+}
+
+/* Reaping: makes the op's task ready. */
+static inline void op_complete(struct op *op, int32_t result, uint32_t cqe_flags)
+{
+    op_unpoison(op);
+    op->result = result;
+    op->cqe_flags = cqe_flags;
+    if (likely(!op->flags && result != -EINTR))
+        op_finish(op);
+    else
+        op_complete_special(op, result);
+}

@@ -6,52 +6,22 @@
 #include "base/check.h"
 #include "exec/executor_internal.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(address, size)   ((void)(address), (void)(size))
-#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
-#endif
-
-enum {
-    OP_MULTISHOT = 1,
-    OP_CANCEL_WANTED = 2,
-    OP_CANCEL_QUEUED = 4, /* in the backlog for its cancel */
-};
-
-/* While the kernel has an op, nobody else has business with its results and its vector. */
-static void poison(struct op *op)
-{
-    if (op->opcode == IORING_OP_READV || op->opcode == IORING_OP_WRITEV)
-        ASAN_POISON_MEMORY_REGION((void *)(uintptr_t)op->addr, op->len * sizeof(struct iovec));
-    /* Last: it covers what the line before reads. */
-    ASAN_POISON_MEMORY_REGION(&op->result, offsetof(struct op, next) - offsetof(struct op, result));
-}
-
-static void unpoison(struct op *op)
-{
-    ASAN_UNPOISON_MEMORY_REGION(&op->result,
-                                offsetof(struct op, next) - offsetof(struct op, result));
-    if (op->opcode == IORING_OP_READV || op->opcode == IORING_OP_WRITEV)
-        ASAN_UNPOISON_MEMORY_REGION((void *)(uintptr_t)op->addr, op->len * sizeof(struct iovec));
-}
-
-static void fill_sqe(struct io_uring_sqe *sqe, struct op *op)
+/* `what` is the op itself, or what is about to be stored there: then this reads registers. */
+static always_inline_fn void fill_sqe(struct io_uring_sqe *sqe, const struct op *what,
+                                      const struct op *op)
 {
     *sqe = (struct io_uring_sqe){
-        .opcode = op->opcode,
-        .flags = op->sqe_flags,
-        .ioprio = op->ioprio,
-        .fd = op->fd,
-        .off = op->offset,
-        .addr = op->addr,
-        .len = op->len,
-        .rw_flags = (int)op->op_flags,
+        .opcode = what->opcode,
+        .flags = what->sqe_flags,
+        .ioprio = what->ioprio,
+        .fd = what->fd,
+        .off = what->offset,
+        .addr = what->addr,
+        .len = what->len,
+        .rw_flags = (int)what->op_flags,
         .user_data = (uintptr_t)op,
-        .buf_index = op->buf_index,
+        .buf_index = what->buf_index,
     };
-    op->status = OP_SUBMITTED;
-    poison(op);
 }
 
 static void fill_cancel(struct io_uring_sqe *sqe, const struct op *op)
@@ -90,7 +60,9 @@ void op_backlog_flush(struct executor *executor)
     while ((op = executor->backlog_first) && (sqe = ring_sqe(&executor->ring))) {
         backlog_remove(executor, op);
         if (op->status == OP_QUEUED) {
-            fill_sqe(sqe, op);
+            fill_sqe(sqe, op, op);
+            op->status = OP_SUBMITTED;
+            op_poison(op);
         } else {
             op->flags &= (uint8_t)~OP_CANCEL_QUEUED;
             fill_cancel(sqe, op);
@@ -98,16 +70,9 @@ void op_backlog_flush(struct executor *executor)
     }
 }
 
-/* A free SQE when nothing else is ahead, making room if that is possible right now; else NULL. */
-static struct io_uring_sqe *get_sqe(struct executor *executor)
+/* Makes room in the submission queue, if that is possible right now. */
+cold_fn static struct io_uring_sqe *make_room(struct executor *executor)
 {
-    struct io_uring_sqe *sqe;
-
-    if (likely(!executor->backlog_first)) {
-        sqe = ring_sqe(&executor->ring);
-        if (likely(sqe))
-            return sqe;
-    }
     if (executor_current != executor)
         return NULL;
     if (!executor->error)
@@ -116,27 +81,33 @@ static struct io_uring_sqe *get_sqe(struct executor *executor)
     return executor->backlog_first ? NULL : ring_sqe(&executor->ring);
 }
 
-static void queue(struct executor *executor, struct op *op)
+/* A free SQE when no other op is ahead, or NULL. */
+static inline struct io_uring_sqe *get_sqe(struct executor *executor)
 {
-    struct io_uring_sqe *sqe = get_sqe(executor);
+    struct io_uring_sqe *sqe = executor->backlog_first ? NULL : ring_sqe(&executor->ring);
 
-    op->status = OP_QUEUED;
-    if (likely(sqe))
-        fill_sqe(sqe, op);
-    else
-        backlog_push(executor, op);
+    return likely(sqe) ? sqe : make_room(executor);
 }
 
 /* Starts an op whose SQE is described in `what`; the rest of it is reset. */
-static inline void start(struct op *op, struct task *task, struct op what)
+static always_inline_fn void start(struct op *op, struct task *task, struct op what)
 {
+    struct executor *executor = task->executor;
+    struct io_uring_sqe *sqe = get_sqe(executor);
+
     CHECK(!op_is_in_flight(op));
     CHECK_CMP(task->in_flight, <, UINT16_MAX);
-    *op = what;
-    op->task = task;
     task->in_flight++;
-    task->executor->stats.submitted++;
-    queue(task->executor, op);
+    executor->stats.submitted++;
+    what.task = task;
+    what.status = sqe ? OP_SUBMITTED : OP_QUEUED;
+    *op = what;
+    if (likely(sqe)) {
+        fill_sqe(sqe, &what, op);
+        op_poison(op);
+    } else {
+        backlog_push(executor, op);
+    }
 }
 
 static inline int32_t sqe_fd(struct io_file file)
@@ -151,39 +122,26 @@ static inline uint8_t sqe_file_flag(struct io_file file)
 
 #define FILE_OP(file, code) .opcode = (code), .fd = sqe_fd(file), .sqe_flags = sqe_file_flag(file)
 
-static void finish(struct op *op)
+void op_complete_special(struct op *op, int32_t result)
 {
-    struct task *task = op->task;
+    struct executor *executor = op->task->executor;
 
-    op->status = OP_DONE;
-    task->in_flight--;
-    executor_make_ready(task->executor, task);
-}
-
-void op_complete(struct op *op, int32_t result, uint32_t cqe_flags)
-{
-    unpoison(op);
-    op->result = result;
-    op->cqe_flags = cqe_flags;
-    op->task->executor->stats.completed++;
-    if (unlikely(op->flags)) {
-        if (op->flags & OP_MULTISHOT) {
-            op->shots++;
-            if (cqe_flags & IORING_CQE_F_MORE) {
-                executor_make_ready(op->task->executor, op->task);
-                return;
-            }
+    if (op->flags & OP_MULTISHOT) {
+        op->shots++;
+        if (op->cqe_flags & IORING_CQE_F_MORE) {
+            executor_make_ready(executor, op->task);
+            return;
         }
-        if (op->flags & OP_CANCEL_QUEUED)
-            backlog_remove(op->task->executor, op);
     }
+    if (op->flags & OP_CANCEL_QUEUED)
+        backlog_remove(executor, op);
     /* A signal got in the way of an operation that ran on our own thread: not its fault. */
-    if (unlikely(result == -EINTR) && !(op->flags & OP_CANCEL_WANTED)) {
+    if (result == -EINTR && !(op->flags & OP_CANCEL_WANTED)) {
         op->status = OP_QUEUED;
-        backlog_push(op->task->executor, op);
+        backlog_push(executor, op);
         return;
     }
-    finish(op);
+    op_finish(op);
 }
 
 void op_cancel(struct op *op)
@@ -198,7 +156,7 @@ void op_cancel(struct op *op)
     if (op->status == OP_QUEUED) {
         backlog_remove(executor, op);
         op->result = -ECANCELED;
-        finish(op);
+        op_finish(op);
         return;
     }
     sqe = get_sqe(executor);

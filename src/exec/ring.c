@@ -1,12 +1,10 @@
 #include "exec/ring.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
+#include <string.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -15,7 +13,7 @@
 enum {
     /* A burst of completions larger than this takes the kernel's slow overflow path, nothing else.
      */
-    CQES_PER_SQE = 8,
+    CQES_PER_SQE = 4,
     /* How long to wait for the kernel to find memory for requests, when it has none. */
     NO_MEMORY_WAIT_MS = 1,
 };
@@ -159,12 +157,14 @@ static int ring_register(const struct ring *ring, unsigned opcode, void *arg, un
 
 static int restrict_ring(struct ring *ring)
 {
-    struct io_uring_restriction rules[array_count(opcodes_in_use) + 2] = {
+    struct io_uring_restriction rules[array_count(opcodes_in_use) + 3] = {
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
          .sqe_flags = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT},
         {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_FILES_UPDATE},
+        /* A thread has room for 16 ring descriptors, and each holds its ring. */
+        {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_UNREGISTER_RING_FDS},
     };
-    unsigned count = 2;
+    unsigned count = 3;
 
     for (size_t i = 0; i < array_count(opcodes_in_use); i++)
         if (ring_has_opcode(ring, opcodes_in_use[i]))
@@ -182,28 +182,13 @@ int ring_bind(struct ring *ring, struct err *err)
         return err_set(err, ret, "io_uring: restricting the ring failed: %s", strerror(-ret));
     /* Before enabling, after which the restrictions refuse it. Optional: saves 12 ns a call. */
     ret = io_uring_register_ring_fd(&ring->uring);
-    ring->registered = ret == 1;
-    ring->enter_fd = ring->registered ? ring->uring.enter_ring_fd : ring->uring.ring_fd;
+    ring->enter_flags = ret == 1 ? IORING_ENTER_REGISTERED_RING : 0;
+    ring->enter_fd = ret == 1 ? ring->uring.enter_ring_fd : ring->uring.ring_fd;
     ret = ring_register(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
     if (ret < 0)
         return err_set(err, ret, "io_uring: enabling the ring failed: %s", strerror(-ret));
     ring->bound = true;
     return 0;
-}
-
-static int enter(struct ring *ring, unsigned wait_count, unsigned flags,
-                 struct io_uring_getevents_arg *arg)
-{
-    unsigned to_submit = ring_unsubmitted(ring);
-    long ret;
-
-    if (ring->registered)
-        flags |= IORING_ENTER_REGISTERED_RING;
-    io_uring_smp_store_release(ring->uring.sq.ktail, ring->sqe_tail);
-    ring->enters++;
-    ret = syscall(SYS_io_uring_enter, ring->enter_fd, to_submit, wait_count, flags, arg,
-                  arg ? sizeof(*arg) : 0);
-    return ret < 0 ? -errno : 0;
 }
 
 /* EAGAIN: the kernel has no memory for requests. Completions give some back. */
@@ -212,18 +197,16 @@ static int wait_for_memory(struct ring *ring)
     struct __kernel_timespec wait = {.tv_nsec = NO_MEMORY_WAIT_MS * NS_PER_MS};
     struct io_uring_getevents_arg arg = {.sigmask_sz = _NSIG / 8, .ts = (uintptr_t)&wait};
     long ret = syscall(SYS_io_uring_enter, ring->enter_fd, 0, 1,
-                       IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG |
-                           (ring->registered ? IORING_ENTER_REGISTERED_RING : 0),
-                       &arg, sizeof(arg));
+                       IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG | ring->enter_flags, &arg,
+                       sizeof(arg));
 
     ring->enters++;
     return ret < 0 && errno != ETIME && errno != EINTR && errno != EBUSY ? -errno : 0;
 }
 
-static int decide(struct ring *ring, int ret)
+int ring_decide(struct ring *ring, int error)
 {
-    switch (ret) {
-    case 0:
+    switch (error) {
     case -EINTR: /* a signal: its handler may have asked for something, so look around */
     case -ETIME: /* the timeout of the wait */
     case -EBUSY: /* completions wait for room in their queue: reap, then again */
@@ -231,26 +214,8 @@ static int decide(struct ring *ring, int ret)
     case -EAGAIN:
         return wait_for_memory(ring);
     default:
-        return ret;
+        return error;
     }
-}
-
-int ring_enter(struct ring *ring, unsigned wait_count, uint64_t timeout_ns)
-{
-    struct __kernel_timespec timeout;
-    struct io_uring_getevents_arg arg = {.sigmask_sz = _NSIG / 8, .ts = (uintptr_t)&timeout};
-
-    if (!wait_count || timeout_ns == UINT64_MAX)
-        return decide(ring, enter(ring, wait_count, IORING_ENTER_GETEVENTS, NULL));
-    timeout.tv_sec = (long long)(timeout_ns / NS_PER_S);
-    timeout.tv_nsec = (long long)(timeout_ns % NS_PER_S);
-    return decide(ring,
-                  enter(ring, wait_count, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &arg));
-}
-
-int ring_flush(struct ring *ring)
-{
-    return decide(ring, enter(ring, 0, 0, NULL));
 }
 
 int ring_register_file(struct ring *ring, int fd)
@@ -287,6 +252,6 @@ void ring_describe(const struct ring *ring, FILE *out)
             "io_uring: SINGLE_ISSUER DEFER_TASKRUN, %u submission and %u completion entries, "
             "%u registered files%s, multishot read %s\n",
             ring->uring.sq.ring_entries, ring->uring.cq.ring_entries, ring->file_count,
-            ring->registered ? ", ring descriptor registered" : "",
+            ring->enter_flags ? ", ring descriptor registered" : "",
             ring_has_opcode(ring, OP_CODE_READ_MULTISHOT) ? "yes" : "no (Linux 6.7)");
 }

@@ -1,0 +1,13 @@
+# Goals that measure. Each benchmark prints a table and writes build/bench/NAME.json.
+BENCH_OBJ := $(call obj,bench/async.c bench/report.c)
+
+$(O)/bench-async: $(BENCH_OBJ) $(O)/libringvm-async.a
+	$(if $(Q),@echo LINK $@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+-include $(BENCH_OBJ:.o=.d)
+
+.PHONY: bench-async
+bench-async: $(O)/bench-async
+	@mkdir -p build/bench
+	$(O)/bench-async --json build/bench/async.json
