@@ -34,6 +34,7 @@
 #define LAYOUT_LAPIC_BASE        0xfee00000ULL
 #define LAYOUT_KVM_IDENTITY_BASE 0xfffbc000ULL /* one page; KVM_SET_IDENTITY_MAP_ADDR */
 #define LAYOUT_KVM_TSS_BASE      0xfffbd000ULL /* three pages; KVM_SET_TSS_ADDR */
+#define LAYOUT_KVM_END           0xfffc0000ULL
 
 /* Above the RAM. The end of both stays below 2^39, the least physical address width in use today
  * apart from a few old Atoms. */
