@@ -10,9 +10,9 @@
  * Input: a task reads into a bounded buffer, the device takes bytes when it has room for them. The
  * end of the input is just no more input.
  *
- * One device is the client of one chardev. Lifetime: chardev_create -> chardev_attach -> ... ->
- * chardev_stop -> stopped() -> chardev_destroy. A reset of the guest does not concern a chardev:
- * output that was accepted is still written.
+ * One device is the client of one chardev. Lifetime: chardev_create -> chardev_attach ->
+ * chardev_start -> ... -> chardev_stop -> stopped() -> chardev_destroy. A reset of the guest does
+ * not concern a chardev: output that was accepted is still written.
  *
  * Everything here: executor thread, or before it runs. The process ignores SIGPIPE.
  */
@@ -61,14 +61,15 @@ struct chardev_config {
     void *events_arg;
 };
 
-/*
- * Opens what `config` names and starts its tasks. One line for what cannot be opened: -ENOENT,
- * -EACCES, -EISDIR, ...; -ENOMEM.
- */
+/* Opens what `config` names. One line for what cannot be opened: -ENOENT, -EACCES, -EISDIR, ...;
+ * -ENOMEM. */
 must_check int chardev_create(struct chardev **out, struct executor *executor,
                               const struct chardev_config *config, struct err *err);
-/* Before executor_run, or stopped. NULL is allowed. */
+/* Never started, or stopped. NULL is allowed. */
 void chardev_destroy(struct chardev *chardev);
+
+/* Spawns its tasks, which only chardev_stop ends. What was written before is in the buffer. */
+void chardev_start(struct chardev *chardev);
 
 /* How the device is told; called from the chardev's own tasks, never from inside a call below. */
 struct chardev_client_ops {
@@ -97,7 +98,8 @@ const char *chardev_pty_path(const struct chardev *chardev);
 
 /*
  * Reads no more, writes what was accepted until `deadline_ns` (CLOCK_MONOTONIC) at the latest, then
- * calls stopped(arg) from a task. From the call on output is refused (room 0). Once.
+ * calls stopped(arg) from a task, where chardev_destroy is allowed; NULL: executor_run returns when
+ * all tasks are done. From the call on output is refused (room 0). Once, and only if started.
  */
 void chardev_stop(struct chardev *chardev, uint64_t deadline_ns, void (*stopped)(void *arg),
                   void *arg);
