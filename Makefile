@@ -2,6 +2,7 @@
 #
 #   make            build/ringvm
 #   make demo       everything a first look needs: tools, kernel, disk, then a guest from boot to power-off
+#   make shell      the same guest, with a shell on its console
 #   make test       unit tests and guest tests (installs what is missing)
 #   make help       the other goals
 

@@ -17,3 +17,28 @@ tsan:
 	$(MAKE) VARIANT=tsan unit
 stress-unit:
 	$(MAKE) VARIANT=stress unit
+
+.PHONY: guest guest-all
+# Guests of stock Debian kernels, on this machine's KVM or on an emulated host; guest-all has the long cases too.
+guest: build/ringvm
+	tests/guest/run
+guest-all: build/ringvm
+	tests/guest/run --all
+
+.PHONY: test test-all demo shell
+# Each step is a make of its own: what deps installs changes the flags that this one has read already.
+test: deps
+	$(MAKE) unit
+	$(MAKE) asan
+	$(MAKE) tsan
+	$(MAKE) lint
+	$(MAKE) guest
+test-all: test
+	$(MAKE) stress-unit
+	$(MAKE) guest-all
+	tests/guest/run --host-kernel 6.1
+	MONITOR=build/asan/ringvm tests/guest/run
+demo:
+	@demo/run
+shell:
+	@demo/run --shell

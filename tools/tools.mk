@@ -7,14 +7,16 @@ C_FILES = $(shell git ls-files '*.c' '*.h')
 deps:
 	@tools/deps.sh
 
-lint: lint-format lint-includes lint-readme lint-tidy
-.PHONY: lint-format lint-includes lint-readme lint-tidy
+lint: lint-format lint-includes lint-readme lint-shell lint-tidy
+.PHONY: lint-format lint-includes lint-readme lint-shell lint-tidy
 lint-format:
 	@clang-format --dry-run -Werror $(C_FILES)
 lint-includes:
 	@tools/lint/includes.sh
 lint-readme:
 	@tools/lint/readme-paths.sh
+lint-shell:
+	@shellcheck -x -S warning $$(git grep -lE '^#(!.*sh$$|!.*/sh |! shellcheck shell)' -- . ':!*.c' ':!*.h') tests/guest/cases/*
 # One stamp per file, so that a second run checks what changed.
 TIDY_SRC = $(filter-out $(foreach a,$(OTHER_ARCH),$(foreach m,$(MODULES),src/$(m)/$(a)/% tests/unit/$(m)/$(a)/%)) tests/unit/tsan/%,$(shell git ls-files 'src/*.c' 'tests/*.c' 'bench/*.c'))
 lint-tidy: $(addprefix build/lint/,$(TIDY_SRC:.c=.tidy))
