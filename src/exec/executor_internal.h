@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/asan.h"
 #include "base/clock.h"
 #include "base/compiler.h"
 #include "base/list.h"
@@ -15,13 +16,6 @@
 #include "exec/ring.h"
 #include "exec/task.h"
 #include "exec/wheel.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(address, size)   ((void)(address), (void)(size))
-#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
-#endif
 
 struct executor {
     /* Singly linked through ready_next, which is NULL outside the queue and READY_END at its end,
