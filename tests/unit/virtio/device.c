@@ -764,7 +764,7 @@ Test(virtio_device, hostile_12_power_off_during_a_reset_waits_for_the_same_drain
 struct visible {
     uint8_t common[ECHO_QUEUE_COUNT + 1][56];
     uint64_t isr;
-    bool intx;
+    uint64_t intx;
 };
 
 static void visible_read(struct fixture *f, struct visible *visible)
