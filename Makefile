@@ -35,6 +35,7 @@ VARIANT_CFLAGS_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all
 VARIANT_CFLAGS_tsan    := -fsanitize=thread -isystem tests/unit/tsan -fno-omit-frame-pointer
 # Every AWAIT suspends at least once: finds locals that live across an await and wake-ups that were luck.
 VARIANT_CFLAGS_stress  := -DASYNC_STRESS=1 -fsanitize=address,undefined -fno-sanitize-recover=all
+VARIANT_CFLAGS_fuzz    := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 VARIANT_CFLAGS := $(VARIANT_CFLAGS_$(VARIANT))
 
 MODULES := base exec sync mem bus chardev virtio legacy kvm boot vmm
@@ -75,6 +76,7 @@ FORCE:
 -include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(O)/src/vmm/main.d
 
 include tests/tests.mk
+include fuzz/fuzz.mk
 include bench/bench.mk
 include tools/tools.mk
 
