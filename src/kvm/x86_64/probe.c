@@ -14,6 +14,7 @@
 #include "kvm/arch.h"
 #include "kvm/kvm.h"
 #include "kvm/x86_64/cpuid.h"
+#include "mem/x86_64/layout.h"
 
 /* Guest-physical layout of the trial. */
 enum {
@@ -76,7 +77,8 @@ static int trial_create(struct trial *trial, const struct kvm *kvm)
         return -errno;
     slot.userspace_addr = (uintptr_t)trial->mem;
     trial->vm_fd = ioctl(kvm->fd, KVM_CREATE_VM, 0UL);
-    if (trial->vm_fd < 0 || ioctl(trial->vm_fd, KVM_SET_TSS_ADDR, 0xfeffd000UL) ||
+    if (trial->vm_fd < 0 ||
+        ioctl(trial->vm_fd, KVM_SET_TSS_ADDR, (unsigned long)LAYOUT_KVM_TSS_BASE) ||
         ioctl(trial->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot))
         return -errno;
     trial->vcpu_fd = ioctl(trial->vm_fd, KVM_CREATE_VCPU, 0UL);

@@ -8,13 +8,7 @@
 
 #include "kvm/arch.h"
 #include "kvm/vm_private.h"
-
-/*
- * Four pages that Intel's KVM needs in guest-physical space (identity map, then three of a task
- * state segment): below the local APICs' page and above every window for PCI devices.
- */
-#define IDENTITY_MAP_ADDR 0xfeffc000ULL
-#define TSS_ADDR          0xfeffd000ULL
+#include "mem/x86_64/layout.h"
 
 static const struct kvm_capability capabilities[] = {
     {KVM_CAP_SET_TSS_ADDR, "KVM_CAP_SET_TSS_ADDR"},
@@ -54,9 +48,11 @@ bool kvm_arch_is_software(void)
 
 size_t irqchip_arch_pin_routes(struct kvm_irq_routing_entry *entries)
 {
-    enum { PIC_PIN_COUNT = 8, PIC_COUNT = 2, CASCADE_PIN = 2 };
+    enum { PIC_PIN_COUNT = 8, PIC_COUNT = 2, CASCADE_PIN = LAYOUT_GSI_PIT };
     size_t count = 0;
 
+    /* The second PIC hangs on pin 2 of the first, so that pin of the IOAPIC is free for the timer,
+     * whose GSI 0 KVM raises. */
     for (uint32_t gsi = 0; gsi < PIC_COUNT * PIC_PIN_COUNT; gsi++) {
         if (gsi == CASCADE_PIN)
             continue;
@@ -74,8 +70,8 @@ size_t irqchip_arch_pin_routes(struct kvm_irq_routing_entry *entries)
         entries[count++] = (struct kvm_irq_routing_entry){
             .gsi = gsi,
             .type = KVM_IRQ_ROUTING_IRQCHIP,
-            /* As on every PC since the first IOAPIC, the interval timer is on pin 2. */
-            .u.irqchip = {.irqchip = KVM_IRQCHIP_IOAPIC, .pin = gsi ? gsi : CASCADE_PIN},
+            .u.irqchip = {.irqchip = KVM_IRQCHIP_IOAPIC,
+                          .pin = gsi == LAYOUT_IRQ_PIT ? LAYOUT_GSI_PIT : gsi},
         };
     }
     return count;
@@ -104,14 +100,15 @@ static int pin_routes_set(struct vm *vm, struct err *err)
 
 int vm_arch_init(struct vm *vm, struct err *err)
 {
-    uint64_t identity_map_addr = IDENTITY_MAP_ADDR;
+    /* Intel's KVM keeps an identity map and a task state segment in guest-physical space. */
+    uint64_t identity_map_addr = LAYOUT_KVM_IDENTITY_BASE;
     /* Port 0x61, which starts and reads the timer's second channel, stays in the kernel. */
     struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
     int ret;
 
     if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map_addr))
         return err_set(err, -errno, "vm: KVM_SET_IDENTITY_MAP_ADDR: %s", strerror(errno));
-    if (ioctl(vm->fd, KVM_SET_TSS_ADDR, (unsigned long)TSS_ADDR))
+    if (ioctl(vm->fd, KVM_SET_TSS_ADDR, (unsigned long)LAYOUT_KVM_TSS_BASE))
         return err_set(err, -errno, "vm: KVM_SET_TSS_ADDR: %s", strerror(errno));
     if (ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0))
         return err_set(err, -errno, "vm: KVM_CREATE_IRQCHIP: %s", strerror(errno));

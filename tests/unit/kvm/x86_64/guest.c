@@ -179,46 +179,53 @@ void guest_set_handler(struct guest *guest, uint8_t vector, const uint8_t *start
     write_u64(guest, IDT_ADDR + 16 * vector + 8, addr >> 32);
 }
 
-void guest_run_until(struct guest *guest, bool (*until)(void *guest))
+struct wait {
+    struct guest *guest;
+    bool (*until)(void *guest);
+    uint32_t stop_count;
+};
+
+static bool is_over(void *arg)
 {
-    cr_assert_eq(executor_run_until(guest->executor, until, guest), 0);
-    cr_assert(until(guest));
+    const struct wait *wait = arg;
+
+    return wait->guest->stop_count != wait->stop_count || wait->until(wait->guest);
 }
 
-struct done_wait {
-    struct guest *guest;
-    uint32_t before;
-};
+void guest_run_until(struct guest *guest, bool (*until)(void *guest))
+{
+    struct wait wait = {.guest = guest, .until = until, .stop_count = guest->stop_count};
+
+    cr_assert_eq(executor_run_until(guest->executor, is_over, &wait), 0);
+    cr_assert(until(guest), "vCPU stopped: %s", guest->stop_detail);
+}
 
 static bool is_done(void *arg)
 {
-    const struct done_wait *wait = arg;
+    struct guest *guest = arg;
 
-    return wait->guest->done_count != wait->before || wait->guest->stop_count;
+    return guest->done_count > guest->done_seen;
 }
 
 void guest_run(struct guest *guest)
 {
-    struct done_wait wait = {.guest = guest, .before = guest->done_count};
-
     vm_resume(guest->vm);
-    cr_assert_eq(executor_run_until(guest->executor, is_done, &wait), 0);
-    cr_assert_eq(guest->stop_count, 0, "vCPU stopped: %s", guest->stop_detail);
+    guest_run_until(guest, is_done);
+    guest->done_seen++;
 }
 
 static bool is_parked(void *arg)
 {
-    const struct done_wait *wait = arg;
+    struct guest *guest = arg;
 
-    return wait->guest->parked_count != wait->before;
+    return guest->parked_count > guest->parked_seen;
 }
 
 void guest_pause(struct guest *guest)
 {
-    struct done_wait wait = {.guest = guest, .before = guest->parked_count};
-
     vm_pause(guest->vm);
-    cr_assert_eq(executor_run_until(guest->executor, is_parked, &wait), 0);
+    guest_run_until(guest, is_parked);
+    guest->parked_seen++;
 }
 
 void guest_check_record(const struct guest *guest, uint32_t index, bool is_write, uint64_t addr,

@@ -55,7 +55,9 @@ struct guest {
     struct bus_access *deferred;
 
     uint32_t done_count; /* writes to PORT_DONE */
+    uint32_t done_seen;
     uint32_t parked_count;
+    uint32_t parked_seen;
     bool ended;
     uint32_t stop_count;
     uint32_t stop_vcpu;
@@ -74,7 +76,7 @@ void guest_load(struct guest *guest, enum vm_entry_mode mode, const uint8_t *sta
 /* Handler of `vector` in long mode: `handler`, a label of the payload that begins at `start`. */
 void guest_set_handler(struct guest *guest, uint8_t vector, const uint8_t *start,
                        const uint8_t *handler);
-/* Runs the executor until the condition holds. */
+/* Runs the executor until the condition holds; fails when a vCPU stops before. */
 void guest_run_until(struct guest *guest, bool (*until)(void *guest));
 /* Resumes, and runs until PORT_DONE was written once more. */
 void guest_run(struct guest *guest);
