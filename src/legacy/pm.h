@@ -36,6 +36,9 @@ struct pm_config {
     struct irq_line sci; /* level triggered */
     uint8_t sleep_type_s5;
     struct machine machine;
+    /* What the timer counts, in nanoseconds; NULL: CLOCK_MONOTONIC. */
+    uint64_t (*now_ns)(void *arg);
+    void *now_arg;
 };
 
 must_check int pm_create(struct pm **out, const struct pm_config *config, struct err *err);
