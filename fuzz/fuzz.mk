@@ -15,6 +15,9 @@ $(O)/fuzz/%: $(O)/fuzz/%.o $(OBJ)
 .PHONY: fuzz fuzz-run $(FUZZ_BIN:%=run-%)
 fuzz:
 	$(MAKE) VARIANT=fuzz CC=clang WARN='$(FUZZ_WARN)' fuzz-run
+# One of them: make fuzz-boot
+fuzz-%:
+	$(MAKE) VARIANT=fuzz CC=clang WARN='$(FUZZ_WARN)' run-build/fuzz/fuzz/$*
 fuzz-run: $(FUZZ_BIN:%=run-%)
 # What is found is kept beside the target; the corpus makes the next run start where this one ended.
 $(FUZZ_BIN:%=run-%): run-%: %

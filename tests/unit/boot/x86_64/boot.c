@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "image.h"
+#include "fixture.h"
 
 #define MIB (1ULL << 20)
 #define GIB (1ULL << 30)

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "image.h"
+#include "fixture.h"
 
 #define MIB (1ULL << 20)
 
@@ -53,7 +53,7 @@ Test(kernel, what_is_not_a_kernel_is_told_apart)
 {
     uint8_t arm64[64] = "MZ";
 
-    memcpy(arm64 + 0x38, "ARM\x64", 4);
+    memcpy(arm64 + 0x38, (const uint8_t[]){'A', 'R', 'M', 'd'}, 4);
     bytes_expect(arm64, sizeof(arm64), "is a kernel for aarch64");
     bytes_expect("\x1f\x8b\x08", 3, "is a gzip file; unpack it");
     bytes_expect("\xfd"
