@@ -11,3 +11,10 @@ $(O)/bench-async: $(BENCH_OBJ) $(O)/libringvm-async.a
 bench-async: $(O)/bench-async
 	@mkdir -p build/bench
 	$(O)/bench-async --json build/bench/async.json
+
+.PHONY: bench-guest
+bench-guest: build/ringvm
+	bench/guest
+
+.PHONY: bench
+bench: bench-async bench-guest
