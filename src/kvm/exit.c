@@ -117,7 +117,7 @@ static void halt_report(struct vcpu *vcpu)
         log_error("vCPU %u stopped: %s: %s", vcpu->index, vm_stop_reason_name(stop->reason),
                   stop->detail);
         vcpu_arch_report(vcpu);
-        if (stop->reason == VM_STOP_INTERNAL_ERROR && config->kvm->is_software)
+        if (stop->is_emulation && config->kvm->is_software)
             log_error("this KVM has neither VMX nor SVM: it emulates kernel code and cannot run "
                       "stock kernels; use a machine with hardware virtualization, or "
                       "tests/host/run");

@@ -168,7 +168,8 @@ static void exit_internal_error(struct vcpu *vcpu)
     size_t size = sizeof(vcpu->stop.detail);
     int len;
 
-    if (suberror == KVM_INTERNAL_ERROR_EMULATION && run->emulation_failure.ndata > 0 &&
+    vcpu->stop.is_emulation = suberror == KVM_INTERNAL_ERROR_EMULATION;
+    if (vcpu->stop.is_emulation && run->emulation_failure.ndata > 0 &&
         (run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)) {
         uint32_t count = (uint32_t)u64_min(run->emulation_failure.insn_size,
                                            sizeof(run->emulation_failure.insn_bytes));

@@ -70,6 +70,7 @@ struct vcpu_exit {
 
 struct vcpu_stop {
     enum vm_stop_reason reason;
+    bool is_emulation; /* KVM had to emulate an instruction and could not */
     char detail[256];
 };
 
