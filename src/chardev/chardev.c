@@ -156,7 +156,7 @@ static void writer_tell_client(struct chardev *chardev)
     if (!chardev->writer.client_waits || !chardev_room(chardev))
         return;
     chardev->writer.client_waits = false;
-    if (chardev->client_ops)
+    if (chardev->client_ops && chardev->client_ops->writable)
         chardev->client_ops->writable(chardev->client);
 }
 

@@ -71,17 +71,18 @@ void chardev_destroy(struct chardev *chardev);
 /* Spawns its tasks, which only chardev_stop ends. What was written before is in the buffer. */
 void chardev_start(struct chardev *chardev);
 
-/* How the device is told; called from the chardev's own tasks, never from inside a call below. */
+/* How the device is told; called from the chardev's own tasks, never from inside a call below. All
+ * are optional. */
 struct chardev_client_ops {
     /* There is room again after a chardev_write that took less than it was given. */
     void (*writable)(void *client);
-    /* Optional (output only): new input came. */
+    /* New input came. */
     void (*readable)(void *client);
-    /* Optional: the user asked for a break condition. */
+    /* The user asked for a break condition. */
     void (*break_received)(void *client);
 };
 
-/* Before any other use by the device; `ops` NULL detaches: nobody is called any more. */
+/* `ops` NULL detaches: nobody is called any more. */
 void chardev_attach(struct chardev *chardev, const struct chardev_client_ops *ops, void *client);
 
 /* Copies as much of `data` as there is room for; returns how much, maybe 0. */
