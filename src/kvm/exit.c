@@ -32,75 +32,70 @@ static void store_le(uint8_t *data, uint64_t value, uint32_t size)
 
 static void access_completed(struct bus_access *access)
 {
-    struct vcpu_exit *exit = container_of(access, struct vcpu_exit, access);
-    struct vcpu *vcpu = container_of(exit, struct vcpu, exit);
+    struct vcpu_transfer *transfer = container_of(access, struct vcpu_transfer, access);
+    struct vcpu *vcpu = container_of(transfer, struct vcpu, transfer);
 
-    exit->answered = true;
+    transfer->answered = true;
     task_wake(&vcpu->task);
 }
 
 /* The largest size that a device knows and that is left of the exit: 7 bytes go as 4, 2 and 1. */
-static uint8_t access_size(const struct vcpu_exit *exit)
+static uint8_t access_size(const struct vcpu_exit *exit, uint32_t done)
 {
-    uint32_t left = exit->total - exit->done;
     uint8_t size = exit->unit;
 
-    while (size > left)
+    while (size > exit->total - done)
         size /= 2;
     return size;
 }
 
 static void access_begin(struct vcpu *vcpu)
 {
-    struct vcpu_exit *exit = &vcpu->exit;
-    struct bus_access *access = &exit->access;
-    uint8_t size = access_size(exit);
+    const struct vcpu_exit *exit = &vcpu->exit;
+    struct vcpu_transfer *transfer = &vcpu->transfer;
+    uint8_t size = access_size(exit, transfer->done);
 
-    *access = (struct bus_access){
-        .addr = exit->addr + (exit->is_string ? 0 : exit->done),
-        .value = exit->is_write ? load_le(exit->data + exit->done, size) : UINT64_MAX,
+    transfer->access = (struct bus_access){
+        .addr = exit->addr + (exit->is_string ? 0 : transfer->done),
+        .value = exit->is_write ? load_le(exit->data + transfer->done, size) : UINT64_MAX,
         .size = size,
         .is_write = exit->is_write,
         .complete = access_completed,
     };
-    exit->in_access = true;
-    exit->answered = false;
-    if (!exit->bus) {
-        exit->answered = true;
+    transfer->in_access = true;
+    transfer->answered = false;
+    if (!exit->bus || bus_dispatch(exit->bus, &transfer->access) == BUS_DONE)
+        transfer->answered = true;
+    if (transfer->answered)
         return;
-    }
-    if (bus_dispatch(exit->bus, access) == BUS_DONE) {
-        exit->answered = true;
-        return;
-    }
-    if (exit->answered)
-        return;
-    atomic_store_explicit(&vcpu->deferred_count,
-                          atomic_load_explicit(&vcpu->deferred_count, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+    vcpu_count(&vcpu->deferred_count);
     atomic_fetch_or_explicit(&vcpu->word, VCPU_DEFERRED, memory_order_relaxed);
 }
 
-static void access_end(struct vcpu_exit *exit)
+static void access_end(struct vcpu *vcpu)
 {
+    const struct vcpu_exit *exit = &vcpu->exit;
+    struct vcpu_transfer *transfer = &vcpu->transfer;
+    const struct bus_access *access = &transfer->access;
+
     if (!exit->is_write)
-        store_le(exit->data + exit->done, exit->access.value, exit->access.size);
-    exit->done += exit->access.size;
-    exit->in_access = false;
+        store_le(exit->data + transfer->done, access->value, access->size);
+    transfer->done += access->size;
+    transfer->in_access = false;
 }
 
 static void exit_advance(struct vcpu *vcpu)
 {
-    struct vcpu_exit *exit = &vcpu->exit;
+    struct vcpu_transfer *transfer = &vcpu->transfer;
 
     for (int i = 0; i < ACCESS_BURST; i++) {
-        if (!exit->in_access)
+        if (!transfer->in_access)
             access_begin(vcpu);
-        if (!exit->answered)
+        if (!transfer->answered)
             return;
-        access_end(exit);
-        if (exit->done == exit->total) {
-            exit->active = false;
+        access_end(vcpu);
+        if (transfer->done == vcpu->exit.total) {
+            transfer->active = false;
             vcpu_reply(vcpu);
             return;
         }
@@ -130,12 +125,9 @@ static enum task_verdict vcpu_exit_poll(struct task *task)
     struct vcpu *vcpu = container_of(task, struct vcpu, task);
     unsigned word = atomic_load_explicit(&vcpu->word, memory_order_acquire);
 
-    if ((word & VCPU_EXIT) && !vcpu->exit.active) {
-        vcpu->exit.active = true;
-        vcpu->exit.in_access = false;
-        vcpu->exit.done = 0;
-    }
-    if (vcpu->exit.active)
+    if ((word & VCPU_EXIT) && !vcpu->transfer.active)
+        vcpu->transfer = (struct vcpu_transfer){.active = true};
+    if (vcpu->transfer.active)
         exit_advance(vcpu);
     if ((word & VCPU_HALTED) && !vcpu->halt_reported) {
         vcpu->halt_reported = true;
@@ -143,7 +135,7 @@ static enum task_verdict vcpu_exit_poll(struct task *task)
     }
     if (vcpu->vm->pausing)
         task_wake(&vcpu->vm->control);
-    if (!(word & VCPU_ENDED) || vcpu->exit.active)
+    if (!(word & VCPU_ENDED) || vcpu->transfer.active)
         return TASK_PENDING;
     if (vcpu->has_thread) {
         /* It has nothing left to do but return from its last task_wake. */

@@ -49,9 +49,11 @@ enum {
     VCPU_EPOCH_FIRST = 1,
 };
 
-/* One exit: `total` bytes at `data`, moved as accesses of at most `unit` bytes. */
+/*
+ * One exit: `total` bytes at `data`, moved as accesses of at most `unit` bytes. Filled by the
+ * thread before it sets EXIT; the executor's until it clears that.
+ */
 struct vcpu_exit {
-    /* Filled by the thread before EXIT is set. */
     struct bus *bus; /* NULL: nobody there */
     uint64_t addr;
     uint8_t *data;  /* in the run page */
@@ -59,13 +61,15 @@ struct vcpu_exit {
     uint8_t unit;   /* bytes of one access */
     bool is_string; /* every access goes to the same address */
     bool is_write;
+};
 
-    /* The exit task's own. */
-    bool active;    /* taken up, not yet answered */
-    bool in_access; /* `access` is with the device */
-    bool answered;  /* the device completed `access` */
-    uint32_t done;  /* bytes */
+/* How far the exit task is with an exit; the executor's own. */
+struct vcpu_transfer {
     struct bus_access access;
+    uint32_t done;  /* bytes */
+    bool active;    /* an exit is taken up and not yet answered */
+    bool in_access; /* `access` is with the device */
+    bool answered;  /* the device has completed `access` */
 };
 
 struct vcpu_stop {
@@ -103,6 +107,7 @@ struct vcpu {
 
     /* The executor's own. */
     cache_isolated struct task task;
+    struct vcpu_transfer transfer;
     bool has_thread;
     bool halt_reported;
     _Atomic uint64_t deferred_count;
