@@ -112,7 +112,16 @@ void executor_destroy(struct executor *executor)
 
 int executor_bind(struct executor *executor, struct err *err)
 {
-    return executor->ring.bound ? 0 : ring_bind(&executor->ring, err);
+    int ret;
+
+    if (executor->ring.bound) {
+        if (pthread_equal(executor->owner, pthread_self()))
+            return 0;
+        return err_set(err, -EEXIST, "executor: bound to another thread");
+    }
+    ret = ring_bind(&executor->ring, err);
+    executor->owner = pthread_self();
+    return ret;
 }
 
 void task_spawn(struct task *task, struct executor *executor, const struct task_type *type)

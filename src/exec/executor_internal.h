@@ -1,6 +1,7 @@
 /* The executor's insides, shared by the files of src/exec only. */
 #pragma once
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +31,7 @@ struct executor {
     uint64_t live_count;
     uint64_t run_ns_rest; /* of a traced poll, less than what task->run_us counts in */
     struct ring ring;
+    pthread_t owner;          /* once the ring is bound */
     struct op *backlog_first; /* ops (and cancels) that found the submission queue full, in order */
     struct op **backlog_end;
     int error;    /* of a ring_flush inside an op: executor_run returns it */

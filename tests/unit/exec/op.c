@@ -1,0 +1,648 @@
+#include "exec/op.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/iov.h"
+#include "exec/executor_internal.h"
+#include "fixture.h"
+
+/* A task with a few operations; its poll is the test's. */
+struct probe {
+    struct task task;
+    struct op op;
+    struct op other;
+    struct op ops[64];
+    struct io_file file;
+    int fds[2];
+    unsigned count;
+    char buffer[64];
+};
+
+static void run_probe(struct probe *probe, const struct task_type *type)
+{
+    struct executor *executor = fixture_create(NULL);
+
+    task_spawn(&probe->task, executor, type);
+    fixture_finish(executor);
+}
+
+static void open_pipe(struct probe *probe)
+{
+    cr_assert_eq(pipe(probe->fds), 0);
+}
+
+/* ---- from idle to done ---- */
+
+enum { FIRST = 1, SECOND, THIRD, FOURTH };
+
+static enum task_verdict lifecycle_poll(struct task *task)
+{
+    struct probe *const probe = container_of(task, struct probe, task);
+
+    ASYNC_BEGIN(task)
+        ;
+        cr_assert_not(op_is_in_flight(&probe->op) || op_is_done(&probe->op), "zeroed is idle");
+        op_nop(&probe->op, task);
+        cr_assert(op_is_in_flight(&probe->op));
+        cr_assert_eq(task->in_flight, 1);
+        AWAIT(task, FIRST, op_is_done(&probe->op));
+        cr_assert_eq(probe->op.result, 0);
+        cr_assert_eq(task->in_flight, 0);
+        cr_assert_str_eq(op_name(&probe->op), "NOP");
+        op_read(&probe->op, task, io_file_plain(-1), probe->buffer, 1, 0);
+        AWAIT(task, SECOND, op_is_done(&probe->op));
+        cr_assert_eq(probe->op.result, -EBADF, "an error arrives as the result");
+        probe->count++;
+        ASYNC_END(task);
+}
+
+Test(op, goes_from_idle_to_in_flight_to_done_and_again)
+{
+    static const struct task_type type = {.name = "lifecycle", .poll = lifecycle_poll};
+    struct probe probe = {0};
+
+    run_probe(&probe, &type);
+    cr_assert_eq(probe.count, 1);
+}
+
+static enum task_verdict twice_poll(struct task *task)
+{
+    struct probe *const probe = container_of(task, struct probe, task);
+
+    op_nop(&probe->op, task);
+    op_nop(&probe->op, task);
+    return TASK_PENDING;
+}
+
+Test(op, starting_it_twice_is_a_bug, .signal = SIGABRT)
+{
+    static const struct task_type type = {.name = "twice", .poll = twice_poll};
+    struct probe probe = {0};
+
+    run_probe(&probe, &type);
+}
+
+static enum task_verdict abandon_poll(struct task *task)
+{
+    struct probe *const probe = container_of(task, struct probe, task);
+
+    op_read(&probe->op, task, io_file_plain(probe->fds[0]), probe->buffer, 1, UINT64_MAX);
+    return TASK_DONE;
+}
+
+Test(op, ending_a_task_with_one_in_flight_is_a_bug, .signal = SIGABRT)
+{
+    static const struct task_type type = {.name = "abandon", .poll = abandon_poll};
+    struct probe probe = {0};
+
+    open_pipe(&probe);
+    run_probe(&probe, &type);
+}
+
+/* ---- cancel ---- */
+
+static enum task_verdict cancel_poll(struct task *task)
+{
+    struct probe *const probe = container_of(task, struct probe, task);
+
+    ASYNC_BEGIN(task)
+        ;
+        op_cancel(&probe->op);
+        cr_assert_not(op_is_done(&probe->op), "cancelling an idle op does nothing");
+        op_read(&probe->op, task, io_file_plain(probe->fds[0]), probe->buffer, 1, UINT64_MAX);
+        /* The kernel has it for sure after this one. */
+        op_nop(&probe->other, task);
+        AWAIT(task, FIRST, op_is_done(&probe->other));
+        cr_assert(op_is_in_flight(&probe->op));
+        op_cancel(&probe->op);
+        op_cancel(&probe->op);
+        AWAIT(task, SECOND, op_is_done(&probe->op));
+        cr_assert_eq(probe->op.result, -ECANCELED);
+        op_cancel(&probe->op);
+        cr_assert_eq(task->in_flight, 0, "cancelling a done op does nothing");
+        /* Started and cancelled in one breath: the kernel sees both at once. */
+        op_read(&probe->op, task, io_file_plain(probe->fds[0]), probe->buffer, 1, UINT64_MAX);
+        op_cancel(&probe->op);
+        AWAIT(task, THIRD, op_is_done(&probe->op));
+        cr_assert_eq(probe->op.result, -ECANCELED);
+        probe->count++;
+        ASYNC_END(task);
+}
+
+Test(op, cancel_before_completion_arrives_at_the_same_await)
+{
+    static const struct task_type type = {.name = "cancel", .poll = cancel_poll};
+    struct probe probe = {0};
+
+    open_pipe(&probe);
+    run_probe(&probe, &type);
+    cr_assert_eq(probe.count, 1);
+}
+
+enum { RACE_ROUNDS = 2000 };
+
+static enum task_verdict race_poll(struct task *task)
+{
+    struct probe *const probe = container_of(task, struct probe, task);
+
+    ASYNC_BEGIN(task)
+        ;
+        for (; probe->count < RACE_ROUNDS; probe->count++) {
+            op_read(&probe->op, task, io_file_plain(probe->fds[0]), probe->buffer, 1, UINT64_MAX);
+            op_nop(&probe->ops[0], task);
+            AWAIT(task, FIRST, op_is_done(&probe->ops[0]));
+            /* Both ends of the race in one submission, in both orders. */
+            if (probe->count % 2)
+                op_cancel(&probe->op);
+            op_write(&probe->other, task, io_file_plain(probe->fds[1]), "x", 1, UINT64_MAX);
+            op_cancel(&probe->op);
+            AWAIT(task, SECOND, op_is_done(&probe->op) && op_is_done(&probe->other));
+            cr_assert_eq(probe->other.result, 1);
+            if (probe->op.result == 1)
+                continue;
+            cr_assert_eq(probe->op.result, -ECANCELED);
+            /* The byte was not taken: it still is in the pipe, unharmed. */
+            op_read(&probe->op, task, io_file_plain(probe->fds[0]), probe->buffer, 1, UINT64_MAX);
+            AWAIT(task, THIRD, op_is_done(&probe->op));
+            cr_assert_eq(probe->op.result, 1);
+        }
+        ASYNC_END(task);
+}
+
+Test(op, cancel_that_races_completion_loses_nothing)
+{
+    static const struct task_type type = {.name = "race", .poll = race_poll};
+    struct probe probe = {0};
+
+    open_pipe(&probe);
+    run_probe(&probe, &type);
+    cr_assert_eq(probe.count, RACE_ROUNDS);
+}
+
+static bool all_done(const struct probe *probe)
+{
+    for (unsigned i = 0; i < array_count(probe->ops); i++)
+        if (!op_is_done(&probe->ops[i]))
+            return false;
+    return true;
+}
+
+static enum task_verdict drop_poll(struct task *task)
+{
+    struct probe *const probe = container_of(task, struct probe, task);
+
+    ASYNC_BEGIN(task)
+        ;
+        for (unsigned i = 0; i < array_count(probe->ops); i++)
+            op_read(&probe->ops[i], task, io_file_plain(probe->fds[0]), &probe->buffer[i], 1,
+                    UINT64_MAX);
+        op_nop(&probe->op, task);
+        AWAIT(task, FIRST, op_is_done(&probe->op));
+        for (unsigned i = 0; i < array_count(probe->ops); i++)
+            op_cancel(&probe->ops[i]);
+        AWAIT(task, SECOND, all_done(probe));
+        ASYNC_END(task);
+}
+
+static void drop_done(struct task *task)
+{
+    struct probe *probe = container_of(task, struct probe, task);
+
+    close(probe->fds[0]);
+    close(probe->fds[1]);
+    free(probe);
+}
+
+Test(op, a_frame_is_dropped_by_cancelling_and_draining)
+{
+    static const struct task_type type = {.name = "drop", .poll = drop_poll, .done = drop_done};
+    struct executor *executor = fixture_create(NULL);
+
+    for (unsigned i = 0; i < 4; i++) {
+        struct probe *probe = calloc(1, sizeof(*probe));
+
+        cr_assert_not_null(probe);
+        open_pipe(probe);
+        task_spawn(&probe->task, executor, &type);
+    }
+    fixture_finish(executor);
+}
+
+/* ---- more than the queues hold ---- */
+
+struct flood {
+    struct task task;
+    struct op *ops;
+    unsigned count;
+    unsigned cancel_from;
+};
+
+static enum task_verdict flood_poll(struct task *task)
+{
+    struct flood *const flood = container_of(task, struct flood, task);
+
+    ASYNC_BEGIN(task)
+        ;
+        for (unsigned i = 0; i < flood->count; i++)
+            op_nop(&flood->ops[i], task);
+        AWAIT(task, FIRST, task->in_flight == 0);
+        for (unsigned i = 0; i < flood->count; i++) {
+            cr_assert(op_is_done(&flood->ops[i]));
+            cr_assert_eq(flood->ops[i].result, 0);
+        }
+        ASYNC_END(task);
+}
+
+static const struct task_type flood_type = {.name = "flood", .poll = flood_poll};
+
+Test(op, more_than_both_queues_hold_complete_all_the_same)
+{
+    const struct executor_config config = {.entries = 4};
+    struct executor *executor = fixture_create(&config);
+    struct flood flood = {.ops = calloc(3000, sizeof(struct op)), .count = 3000};
+    struct executor_stats stats;
+
+    cr_assert_not_null(flood.ops);
+    task_spawn(&flood.task, executor, &flood_type);
+    cr_assert_eq(executor_run(executor), 0);
+    executor_stats_read(executor, &stats);
+    cr_assert_eq(stats.submitted, 3000);
+    cr_assert_eq(stats.completed, 3000);
+    cr_assert_geq(stats.enters, 3000 / 4, "the submission queue has four entries");
+    executor_destroy(executor);
+    free(flood.ops);
+}
+
+static enum task_verdict backlog_poll(struct task *task)
+{
+    struct flood *const flood = container_of(task, struct flood, task);
+
+    if (task->in_flight)
+        return TASK_PENDING;
+    for (unsigned i = 0; i < flood->count; i++)
+        cr_assert_eq(flood->ops[i].result, i < flood->cancel_from ? 0 : -ECANCELED);
+    return TASK_DONE;
+}
+
+Test(op, started_before_the_run_they_wait_in_the_backlog)
+{
+    static const struct task_type type = {.name = "backlog", .poll = backlog_poll};
+    const struct executor_config config = {.entries = 4};
+    struct executor *executor = fixture_create(&config);
+    struct op ops[100] = {0};
+    struct flood flood = {.ops = ops, .count = array_count(ops), .cancel_from = 90};
+
+    task_spawn(&flood.task, executor, &type);
+    for (unsigned i = 0; i < flood.count; i++)
+        op_nop(&ops[i], &flood.task);
+    /* Not yet with the kernel: cancelled on the spot, from the end, the middle and the new end. */
+    for (unsigned i = 95; i < 100; i++)
+        op_cancel(&ops[i]);
+    for (unsigned i = 90; i < 95; i++)
+        op_cancel(&ops[i]);
+    cr_assert(op_is_done(&ops[99]) && op_is_in_flight(&ops[0]));
+    fixture_finish(executor);
+}
+
+Test(op, cancels_wait_in_the_backlog_too)
+{
+    static const struct task_type type = {.name = "backlog", .poll = backlog_poll};
+    const struct executor_config config = {.entries = 4};
+    struct executor *executor = fixture_create(&config);
+    struct op ops[8] = {0};
+    struct flood flood = {.ops = ops, .count = array_count(ops), .cancel_from = 0};
+    char bytes[8];
+    int fds[2];
+
+    cr_assert_eq(pipe(fds), 0);
+    task_spawn(&flood.task, executor, &type);
+    for (unsigned i = 0; i < flood.count; i++)
+        op_read(&ops[i], &flood.task, io_file_plain(fds[0]), &bytes[i], 1, UINT64_MAX);
+    /* The first four fill the submission queue: their cancels queue up behind the other four. */
+    for (unsigned i = 0; i < 4; i++)
+        op_cancel(&ops[i]);
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert(op_is_in_flight(&ops[i]));
+    for (unsigned i = 4; i < 8; i++)
+        op_cancel(&ops[i]);
+    fixture_finish(executor);
+}
+
+/* ---- interruptions ---- */
+
+static enum task_verdict interrupted_poll(struct task *task)
+{
+    struct probe *const probe = container_of(task, struct probe, task);
+
+    ASYNC_BEGIN(task)
+        ;
+        /* As if the kernel had interrupted a NOP that is not cancelled: it is done again. */
+        probe->op = (struct op){.opcode = IORING_OP_NOP, .fd = -1, .task = task};
+        probe->op.status = OP_SUBMITTED;
+        task->in_flight++;
+        op_complete(&probe->op, -EINTR, 0);
+        AWAIT(task, FIRST, op_is_done(&probe->op));
+        cr_assert_eq(probe->op.result, 0);
+        /* And one that is: that is its result. */
+        probe->op.status = OP_SUBMITTED;
+        probe->op.flags = OP_CANCEL_WANTED;
+        task->in_flight++;
+        op_complete(&probe->op, -EINTR, 0);
+        AWAIT(task, SECOND, op_is_done(&probe->op));
+        cr_assert_eq(probe->op.result, -EINTR);
+        probe->count++;
+        ASYNC_END(task);
+}
+
+Test(op, an_interrupted_one_is_done_again_unless_it_was_cancelled)
+{
+    static const struct task_type type = {.name = "interrupted", .poll = interrupted_poll};
+    struct probe probe = {0};
+
+    run_probe(&probe, &type);
+    cr_assert_eq(probe.count, 1);
+}
+
+/* ---- short transfers ---- */
+
+enum { STREAM_SIZE = 1 << 20 };
+
+struct stream {
+    struct task task;
+    struct op op;
+    struct iovec vector[16];
+    struct iovec *iov;
+    uint32_t iov_count;
+    int fd;
+    unsigned transfers;
+    char *bytes;
+};
+
+static void stream_start(struct stream *stream, struct executor *executor, int fd, char *bytes,
+                         const struct task_type *type)
+{
+    size_t chunk = STREAM_SIZE / array_count(stream->vector);
+
+    *stream = (struct stream){
+        .fd = fd, .bytes = bytes, .iov = stream->vector, .iov_count = array_count(stream->vector)};
+    for (unsigned i = 0; i < stream->iov_count; i++)
+        stream->vector[i] = (struct iovec){bytes + i * chunk, chunk};
+    task_spawn(&stream->task, executor, type);
+}
+
+static enum task_verdict stream_write_poll(struct task *task)
+{
+    struct stream *const stream = container_of(task, struct stream, task);
+
+    ASYNC_BEGIN(task)
+        ;
+        while (stream->iov_count) {
+            op_writev(&stream->op, task, io_file_plain(stream->fd), stream->iov, stream->iov_count,
+                      UINT64_MAX);
+            AWAIT(task, FIRST, op_is_done(&stream->op));
+            cr_assert_gt(stream->op.result, 0);
+            stream->transfers++;
+            stream->iov_count =
+                iov_advance(&stream->iov, stream->iov_count, (size_t)stream->op.result);
+        }
+        ASYNC_END(task);
+}
+
+static enum task_verdict stream_read_poll(struct task *task)
+{
+    struct stream *const stream = container_of(task, struct stream, task);
+
+    ASYNC_BEGIN(task)
+        ;
+        while (stream->iov_count) {
+            op_readv(&stream->op, task, io_file_plain(stream->fd), stream->iov, stream->iov_count,
+                     UINT64_MAX);
+            AWAIT(task, FIRST, op_is_done(&stream->op));
+            cr_assert_gt(stream->op.result, 0);
+            stream->transfers++;
+            stream->iov_count =
+                iov_advance(&stream->iov, stream->iov_count, (size_t)stream->op.result);
+        }
+        ASYNC_END(task);
+}
+
+Test(op, short_transfers_go_on_where_they_stopped)
+{
+    static const struct task_type write_type = {.name = "write", .poll = stream_write_poll};
+    static const struct task_type read_type = {.name = "read", .poll = stream_read_poll};
+    struct executor *executor = fixture_create(NULL);
+    struct stream writer, reader;
+    char *out = malloc(STREAM_SIZE), *in = calloc(1, STREAM_SIZE);
+    int fds[2];
+
+    cr_assert(out && in);
+    for (unsigned i = 0; i < STREAM_SIZE; i++)
+        out[i] = (char)(i * 2654435761U >> 24);
+    cr_assert_eq(pipe(fds), 0);
+    stream_start(&writer, executor, fds[1], out, &write_type);
+    stream_start(&reader, executor, fds[0], in, &read_type);
+    fixture_finish(executor);
+    cr_assert_gt(writer.transfers, 1, "a pipe takes less at once");
+    cr_assert_gt(reader.transfers, 1);
+    cr_assert_arr_eq(in, out, STREAM_SIZE);
+    free(out);
+    free(in);
+}
+
+/* ---- polls ---- */
+
+static enum task_verdict shots_poll(struct task *task)
+{
+    struct probe *const probe = container_of(task, struct probe, task);
+
+    ASYNC_BEGIN(task)
+        ;
+        op_poll_multishot(&probe->op, task, io_file_plain(probe->fds[0]), POLLIN);
+        for (; probe->count < 10; probe->count++) {
+            cr_assert_eq(eventfd_write(probe->fds[0], 1), 0);
+            AWAIT(task, FIRST, op_take_shots(&probe->op) > 0);
+            cr_assert(op_is_in_flight(&probe->op), "until it is cancelled");
+            cr_assert(probe->op.result & POLLIN);
+        }
+        op_cancel(&probe->op);
+        AWAIT(task, SECOND, op_is_done(&probe->op));
+        cr_assert_eq(probe->op.result, -ECANCELED);
+        /* One shot. */
+        op_poll(&probe->op, task, io_file_plain(probe->fds[0]), POLLIN);
+        AWAIT(task, THIRD, op_is_done(&probe->op));
+        cr_assert_eq(probe->op.result, POLLIN);
+        probe->count++;
+        ASYNC_END(task);
+}
+
+Test(op, a_multishot_poll_wakes_at_every_edge_until_cancelled)
+{
+    static const struct task_type type = {.name = "shots", .poll = shots_poll};
+    struct probe probe = {0};
+
+    probe.fds[0] = eventfd(0, EFD_CLOEXEC);
+    cr_assert_geq(probe.fds[0], 0);
+    run_probe(&probe, &type);
+    cr_assert_eq(probe.count, 11);
+}
+
+/* ---- files ---- */
+
+static int open_scratch(void)
+{
+    char path[] = "/tmp/ringvm-op-XXXXXX";
+    int fd = mkstemp(path);
+
+    cr_assert_geq(fd, 0);
+    unlink(path);
+    return fd;
+}
+
+static enum task_verdict files_poll(struct task *task)
+{
+    struct probe *const probe = container_of(task, struct probe, task);
+
+    ASYNC_BEGIN(task)
+        ;
+        op_fallocate(&probe->op, task, probe->file, 0, 0, 8192);
+        AWAIT(task, FIRST, op_is_done(&probe->op));
+        cr_assert_eq(probe->op.result, 0);
+        cr_assert_eq(lseek(probe->fds[0], 0, SEEK_END), 8192);
+        op_write(&probe->op, task, probe->file, "ringvm", 6, 4096);
+        AWAIT(task, SECOND, op_is_done(&probe->op));
+        cr_assert_eq(probe->op.result, 6);
+        op_fsync(&probe->op, task, probe->file, true);
+        op_fsync(&probe->other, task, probe->file, false);
+        AWAIT(task, THIRD, op_is_done(&probe->op) && op_is_done(&probe->other));
+        cr_assert_eq(probe->op.result, 0);
+        cr_assert_eq(probe->other.result, 0);
+        op_read(&probe->op, task, probe->file, probe->buffer, sizeof(probe->buffer), 8192 - 32);
+        op_read(&probe->other, task, probe->file, probe->buffer + 32, 6, 4096);
+        AWAIT(task, FOURTH, op_is_done(&probe->op) && op_is_done(&probe->other));
+        cr_assert_eq(probe->op.result, 32, "short at the end of the file");
+        cr_assert_eq(probe->other.result, 6);
+        cr_assert_eq(memcmp(probe->buffer + 32, "ringvm", 6), 0);
+        probe->count++;
+        ASYNC_END(task);
+}
+
+static const struct task_type files_type = {.name = "files", .poll = files_poll};
+
+Test(op, reads_writes_and_syncs_a_plain_and_a_registered_file)
+{
+    struct executor *executor = fixture_create(NULL);
+
+    for (unsigned registered = 0; registered < 2; registered++) {
+        struct probe probe = {.fds[0] = open_scratch()};
+
+        probe.file =
+            registered ? io_file_register(executor, probe.fds[0]) : io_file_plain(probe.fds[0]);
+        cr_assert_eq(probe.file.slot >= 0, registered);
+        task_spawn(&probe.task, executor, &files_type);
+        cr_assert_eq(executor_run(executor), 0);
+        cr_assert_eq(probe.count, 1);
+        io_file_unregister(executor, &probe.file);
+        cr_assert_eq(probe.file.slot, -1);
+        close(probe.fds[0]);
+    }
+    executor_destroy(executor);
+}
+
+Test(op, a_full_file_table_falls_back_to_plain_descriptors)
+{
+    const struct executor_config config = {.file_slots = 70};
+    struct executor *executor = fixture_create(&config);
+    struct io_file files[71];
+    int fd = open_scratch();
+
+    for (unsigned i = 0; i < 71; i++) {
+        files[i] = io_file_register(executor, fd);
+        cr_assert_eq(files[i].slot, i < 70 ? (int)i : -1);
+        cr_assert_eq(files[i].fd, fd);
+    }
+    io_file_unregister(executor, &files[66]);
+    cr_assert_eq(io_file_register(executor, fd).slot, 66, "a free slot is used again");
+    executor_destroy(executor);
+}
+
+/* ---- sockets ---- */
+
+static enum task_verdict socket_poll(struct task *task)
+{
+    struct probe *const probe = container_of(task, struct probe, task);
+
+    ASYNC_BEGIN(task)
+        ;
+        op_accept(&probe->op, task, io_file_plain(probe->fds[0]), SOCK_CLOEXEC);
+        AWAIT(task, FIRST, op_is_done(&probe->op));
+        cr_assert_geq(probe->op.result, 0);
+        cr_assert_eq(fcntl(probe->op.result, F_GETFD), FD_CLOEXEC);
+        probe->fds[0] = probe->op.result;
+        op_recv(&probe->op, task, io_file_plain(probe->fds[0]), probe->buffer,
+                sizeof(probe->buffer), 0);
+        op_send(&probe->other, task, io_file_plain(probe->fds[1]), "hello", 5, 0);
+        AWAIT(task, SECOND, op_is_done(&probe->op) && op_is_done(&probe->other));
+        cr_assert_eq(probe->other.result, 5);
+        cr_assert_eq(probe->op.result, 5);
+        cr_assert_eq(memcmp(probe->buffer, "hello", 5), 0);
+        probe->count++;
+        ASYNC_END(task);
+}
+
+Test(op, accepts_receives_and_sends)
+{
+    static const struct task_type type = {.name = "socket", .poll = socket_poll};
+    struct sockaddr abstract = {.sa_family = AF_UNIX};
+    struct probe probe = {0};
+    socklen_t len = sizeof(abstract);
+
+    probe.fds[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    probe.fds[1] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    /* The family alone: the kernel picks an abstract name. */
+    cr_assert_eq(bind(probe.fds[0], &abstract, sizeof(sa_family_t)), 0);
+    cr_assert_eq(listen(probe.fds[0], 1), 0);
+    cr_assert_eq(getsockname(probe.fds[0], &abstract, &len), 0);
+    cr_assert_eq(connect(probe.fds[1], &abstract, len), 0);
+    run_probe(&probe, &type);
+    cr_assert_eq(probe.count, 1);
+}
+
+/* ---- what the ring refuses ---- */
+
+static struct io_uring_sqe *newest_sqe(struct ring *ring)
+{
+    return &ring->uring.sq.sqes[(ring->sqe_tail - 1) & ring->uring.sq.ring_mask];
+}
+
+static enum task_verdict forbidden_poll(struct task *task)
+{
+    struct probe *const probe = container_of(task, struct probe, task);
+
+    ASYNC_BEGIN(task)
+        ;
+        /* What somebody who can forge requests would try first. */
+        op_nop(&probe->op, task);
+        newest_sqe(&task->executor->ring)->opcode = IORING_OP_OPENAT;
+        AWAIT(task, FIRST, op_is_done(&probe->op));
+        cr_assert_eq(probe->op.result, -EACCES);
+        probe->count++;
+        ASYNC_END(task);
+}
+
+Test(op, what_is_not_in_the_list_of_operations_is_refused_by_the_kernel)
+{
+    static const struct task_type type = {.name = "forbidden", .poll = forbidden_poll};
+    struct probe probe = {0};
+
+    run_probe(&probe, &type);
+    cr_assert_eq(probe.count, 1);
+}
