@@ -6,6 +6,7 @@
 #   make test       unit tests and guest tests (installs what is missing)
 #   make help       the other goals
 
+VERSION := 0.1.0
 ARCH    ?= $(shell uname -m)
 # One build tree per variant: release, asan (with UBSan), tsan.
 VARIANT ?= release
@@ -24,7 +25,7 @@ WARN    := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -W
            -Wimplicit-fallthrough -Wduplicated-cond -Wlogical-op -Wmissing-field-initializers
 HARDEN  := -fstack-protector-strong -fPIE -fno-common -fno-strict-aliasing
 CFLAGS  ?= -O2 -g
-ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -Isrc -I$(O)/gen $(WARN) $(HARDEN) $(CFLAGS) $(VARIANT_CFLAGS) \
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DRINGVM_VERSION=\"$(VERSION)\" -Isrc -I$(O)/gen $(WARN) $(HARDEN) $(CFLAGS) $(VARIANT_CFLAGS) \
              $(PKG_CFLAGS)
 ALL_LDFLAGS = -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(VARIANT_CFLAGS)
 # Debian's libfdt has no pkg-config file.

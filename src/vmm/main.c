@@ -1,0 +1,106 @@
+/* The ringvm command: its verbs. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/compiler.h"
+#include "exec/executor.h"
+#include "kvm/kvm.h"
+#include "vmm/options.h"
+#include "vmm/run.h"
+
+#ifndef RINGVM_VERSION
+#error "the Makefile defines RINGVM_VERSION"
+#endif
+
+struct verb {
+    const char *name;
+    const char *help;
+    enum exit_status (*main)(int argc, char **argv);
+};
+
+/* Whether this host's KVM runs stock Linux kernels: what scripts ask before they start a guest. */
+static enum exit_status probe(int argc, char **argv)
+{
+    const char *path = argc > 1 ? argv[1] : KVM_PATH_DEFAULT;
+    struct err err = {""};
+    struct kvm *kvm;
+    int ret;
+
+    if (argc > 2) {
+        fprintf(stderr, "ringvm: unexpected argument '%s'; write ringvm probe [KVM-DEVICE]\n",
+                argv[2]);
+        return EXIT_BAD_ARGUMENTS;
+    }
+    if (kvm_open(&kvm, path, &err)) {
+        fprintf(stderr, "ringvm: %s\n", err.text);
+        return EXIT_HOST_ERROR;
+    }
+    ret = kvm_can_run_linux(kvm, &err);
+    kvm_close(kvm);
+    if (ret <= 0) {
+        fprintf(stderr, "ringvm: %s\n", err.text);
+        return EXIT_HOST_ERROR;
+    }
+    printf("%s runs stock Linux kernels\n", path);
+    return EXIT_POWERED_OFF;
+}
+
+/* With -v: what of the kernel's io_uring is in use. */
+static enum exit_status version(int argc, char **argv)
+{
+    struct executor *executor;
+    struct err err;
+
+    printf("ringvm %s\n", RINGVM_VERSION);
+    if (argc < 2 || strcmp(argv[1], "-v"))
+        return EXIT_POWERED_OFF;
+    if (executor_create(&executor, NULL, &err)) {
+        fprintf(stderr, "ringvm: %s\n", err.text);
+        return EXIT_HOST_ERROR;
+    }
+    executor_describe(executor, stdout);
+    executor_destroy(executor);
+    return EXIT_POWERED_OFF;
+}
+
+static enum exit_status help(int argc, char **argv);
+
+static const struct verb verbs[] = {
+    {"run", "boot a guest and run it until it ends (ringvm run --help)", run},
+    {"probe", "say whether this host's KVM runs stock Linux kernels", probe},
+    {"version", "the version; with -v what of the kernel's io_uring is in use", version},
+    {"help", "this text", help},
+};
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: ringvm VERB [OPTIONS]\n\nverbs:\n", out);
+    for (size_t i = 0; i < array_count(verbs); i++)
+        fprintf(out, "  %-9s %s\n", verbs[i].name, verbs[i].help);
+}
+
+static enum exit_status help(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    print_usage(stdout);
+    return EXIT_POWERED_OFF;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+
+    if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+        name = "help";
+    if (!strcmp(name, "--version"))
+        name = "version";
+    for (size_t i = 0; i < array_count(verbs); i++)
+        if (!strcmp(name, verbs[i].name))
+            return (int)verbs[i].main(argc - 1, argv + 1);
+    if (*name)
+        fprintf(stderr, "ringvm: unknown verb '%s'; see ringvm --help\n", name);
+    else
+        print_usage(stderr);
+    return EXIT_BAD_ARGUMENTS;
+}

@@ -1,0 +1,97 @@
+#include "vmm/signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "exec/op.h"
+
+struct signals {
+    struct task task;
+    struct op op;
+    int fd;
+    bool is_stopping;
+    void (*received)(void *arg);
+    void *arg;
+    struct signalfd_siginfo info;
+};
+
+enum { READ = 1, STATE_COUNT };
+
+static const char *const state_names[STATE_COUNT] = {"start", "read"};
+
+static enum task_verdict signals_poll(struct task *task)
+{
+    struct signals *const signals = container_of(task, struct signals, task);
+
+    ASYNC_BEGIN(task)
+        ;
+        while (!signals->is_stopping) {
+            op_read(&signals->op, task, io_file_plain(signals->fd), &signals->info,
+                    sizeof(signals->info), 0);
+            AWAIT(task, READ, op_is_done(&signals->op));
+            if (signals->op.result == sizeof(signals->info))
+                signals->received(signals->arg);
+            else if (signals->op.result != -ECANCELED)
+                break;
+        }
+        ASYNC_END(task);
+}
+
+static const struct task_type signals_type = {
+    .name = "signals",
+    .poll = signals_poll,
+    .state_names = state_names,
+    .state_count = STATE_COUNT,
+};
+
+int signals_create(struct signals **out, struct err *err)
+{
+    struct signals *signals = calloc(1, sizeof(*signals));
+    sigset_t set;
+
+    if (!signals)
+        return err_set(err, -ENOMEM, "signals: out of memory");
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    signals->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signals->fd < 0 || sigprocmask(SIG_BLOCK, &set, NULL)) {
+        int ret = err_set(err, -errno, "signals: cannot watch SIGTERM: %s", strerror(errno));
+
+        signals_destroy(signals);
+        return ret;
+    }
+    *out = signals;
+    return 0;
+}
+
+void signals_start(struct signals *signals, struct executor *executor, void (*received)(void *arg),
+                   void *arg)
+{
+    signals->received = received;
+    signals->arg = arg;
+    task_spawn(&signals->task, executor, &signals_type);
+}
+
+void signals_stop(struct signals *signals)
+{
+    signals->is_stopping = true;
+    op_cancel(&signals->op);
+    if (task_is_live(&signals->task))
+        task_wake(&signals->task);
+}
+
+void signals_destroy(struct signals *signals)
+{
+    if (!signals)
+        return;
+    CHECK(!task_is_live(&signals->task));
+    if (signals->fd >= 0)
+        close(signals->fd);
+    free(signals);
+}
