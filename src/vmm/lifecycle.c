@@ -1,0 +1,177 @@
+/*
+ * The life of a guest, as one task:
+ *
+ *     running -> (end asked for) -> vCPUs parked -> devices drained -.-> reset, load, running ...
+ * reboot
+ *                                                                   `-> vCPUs ended -> done
+ *
+ * After "drained" nothing touches guest memory.
+ */
+#include "base/check.h"
+#include "base/log.h"
+#include "vmm/guest_private.h"
+
+enum lifecycle_state { RUNNING = 1, PARKING, DRAINING, ENDING, FLUSHING, LIFECYCLE_STATE_COUNT };
+
+static const char *const state_names[LIFECYCLE_STATE_COUNT] = {"starting", "running", "parking",
+                                                               "draining", "ending",  "flushing"};
+
+void lifecycle_end(struct guest *guest, enum exit_status end)
+{
+    if (guest->is_ending)
+        return;
+    guest->is_ending = true;
+    guest->end = end;
+    /* From inside a device's access: not one more instruction of the guest runs. */
+    vm_pause(guest->vm);
+    task_wake(&guest->lifecycle);
+}
+
+void guest_stop(struct guest *guest)
+{
+    lifecycle_end(guest, EXIT_STOPPED);
+}
+
+static void vcpu_stopped(void *arg, uint32_t vcpu_index, enum vm_stop_reason reason,
+                         const char *detail)
+{
+    struct guest *guest = arg;
+
+    if (guest->is_ending)
+        return;
+    if (vm_stop_reason_is_crash(reason))
+        err_set(&guest->detail, 0, "vCPU %u: %s: %s", vcpu_index, vm_stop_reason_name(reason),
+                detail);
+    switch (reason) {
+    case VM_STOP_TRIPLE_FAULT:
+        lifecycle_end(guest, EXIT_RESET_TRIPLE_FAULT);
+        break;
+    case VM_STOP_SYSTEM_OFF:
+        lifecycle_end(guest, EXIT_POWERED_OFF);
+        break;
+    case VM_STOP_SYSTEM_RESET:
+        lifecycle_end(guest, EXIT_RESET_ACPI);
+        break;
+    default:
+        lifecycle_end(guest, EXIT_CRASH);
+        break;
+    }
+}
+
+static void vcpus_parked(void *arg)
+{
+    struct guest *guest = arg;
+
+    guest->is_parked = true;
+    task_wake(&guest->lifecycle);
+}
+
+static void vcpus_ended(void *arg)
+{
+    struct guest *guest = arg;
+
+    guest->is_ended = true;
+    task_wake(&guest->lifecycle);
+}
+
+const struct vm_events lifecycle_vm_events = {
+    .stopped = vcpu_stopped,
+    .parked = vcpus_parked,
+    .ended = vcpus_ended,
+};
+
+static void one_drained(void *arg)
+{
+    struct guest *guest = arg;
+
+    CHECK_CMP(guest->draining, >, 0U);
+    if (--guest->draining == 0)
+        task_wake(&guest->lifecycle);
+}
+
+static void devices_drain(struct guest *guest)
+{
+    guest->draining = guest->virtio_count;
+    for (unsigned i = 0; i < guest->virtio_count; i++)
+        virtio_pci_shutdown(guest->virtio[i].pci, one_drained, guest);
+}
+
+static bool end_is_reset(enum exit_status end)
+{
+    return end == EXIT_RESET_I8042 || end == EXIT_RESET_CF9 || end == EXIT_RESET_ACPI ||
+           end == EXIT_RESET_TRIPLE_FAULT;
+}
+
+/* The same guest from its first instruction on; false when that fails, which ends it. */
+static bool restart(struct guest *guest)
+{
+    int ret = guest_reset(guest, &guest->detail);
+
+    if (!ret)
+        ret = loader_load(guest, &guest->detail);
+    if (ret) {
+        guest->end = EXIT_HOST_ERROR;
+        return false;
+    }
+    log_info("the guest reboots");
+    guest->is_ending = false;
+    guest->is_parked = false;
+    vm_resume(guest->vm);
+    return true;
+}
+
+static enum task_verdict lifecycle_poll(struct task *task)
+{
+    struct guest *const guest = container_of(task, struct guest, lifecycle);
+
+    ASYNC_BEGIN(task)
+        ;
+        do {
+            AWAIT(task, RUNNING, guest->is_ending);
+            AWAIT(task, PARKING, guest->is_parked);
+            devices_drain(guest);
+            AWAIT(task, DRAINING, guest->draining == 0);
+        } while (end_is_reset(guest->end) && !guest->host.config->exit_on_reset && restart(guest));
+        vm_stop(guest->vm);
+        AWAIT(task, ENDING, guest->is_ended);
+        chips_stop(guest);
+        streams_drain(guest, one_drained);
+        AWAIT(task, FLUSHING, guest->draining == 0);
+        ASYNC_END(task);
+}
+
+static void lifecycle_done(struct task *task)
+{
+    struct guest *guest = container_of(task, struct guest, lifecycle);
+
+    guest->host.ended(guest->host.arg);
+}
+
+static const struct task_type lifecycle_type = {
+    .name = "lifecycle",
+    .poll = lifecycle_poll,
+    .done = lifecycle_done,
+    .state_names = state_names,
+    .state_count = LIFECYCLE_STATE_COUNT,
+};
+
+int guest_start(struct guest *guest, struct err *err)
+{
+    int ret = loader_load(guest, err);
+
+    if (ret)
+        return ret;
+    ret = vm_start(guest->vm, err);
+    if (ret)
+        return ret;
+    streams_start(guest);
+    task_spawn(&guest->lifecycle, guest->host.executor, &lifecycle_type);
+    vm_resume(guest->vm);
+    return 0;
+}
+
+enum exit_status guest_end(const struct guest *guest, const char **detail)
+{
+    *detail = guest->detail.text;
+    return guest->end;
+}

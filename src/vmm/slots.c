@@ -1,0 +1,127 @@
+/* The PCI bus and the virtio devices in its slots. The order is what the guest's names (vda, eth0)
+ * follow. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/arith.h"
+#include "base/check.h"
+#include "mem/x86_64/layout.h"
+#include "virtio/blk.h"
+#include "virtio/rng.h"
+#include "vmm/guest_private.h"
+
+static int pci_create(struct guest *guest, struct err *err)
+{
+    struct pci_root_config config = {
+        .port_bus = guest->port_bus,
+        .mmio_bus = guest->mmio_bus,
+        .ecam_base = LAYOUT_ECAM_BASE,
+        .ecam_len = LAYOUT_ECAM_LEN,
+        .io_base = LAYOUT_PORT_PCI_BASE,
+        .io_len = LAYOUT_PORT_PCI_LEN,
+        .mem32_base = LAYOUT_PCI_MEM32_BASE,
+        .mem32_len = LAYOUT_PCI_MEM32_LEN,
+        .mem64_base = layout_pci_mem64_base(guest->host.config->mem_size),
+        .mem64_len = LAYOUT_PCI_MEM64_LEN,
+        .reset_control = chips_reset_control(guest),
+    };
+
+    _Static_assert((int)PCI_INTX_COUNT == (int)LAYOUT_GSI_PCI_COUNT, "as announced in the _PRT");
+    for (uint32_t i = 0; i < PCI_INTX_COUNT; i++)
+        config.intx[i] = vm_irq_line(guest->vm, LAYOUT_GSI_PCI_BASE + i);
+    return pci_root_create(&guest->pci, &config, err);
+}
+
+/* Puts `device` on the bus; it is the guest's from here on. */
+static int slot_add(struct guest *guest, struct virtio_device *device, struct err *err)
+{
+    const struct virtio_pci_config config = {
+        .root = guest->pci,
+        .msi = vm_msi_chip(guest->vm),
+        .doorbells = vm_doorbell_chip(guest->vm),
+    };
+    struct guest_virtio *slot = &guest->virtio[guest->virtio_count++];
+
+    slot->device = device;
+    return virtio_pci_create(&slot->pci, device, &config, err);
+}
+
+static struct virtio_context device_context(const struct guest *guest)
+{
+    return (struct virtio_context){.executor = guest->host.executor, .mem = guest->mem};
+}
+
+/* The name of the next device to be added; lives as long as the guest. */
+static const char *device_name(struct guest *guest, const char *kind, size_t index)
+{
+    char *name = guest->virtio[guest->virtio_count].name;
+
+    snprintf(name, PART_NAME_SIZE, "%s%zu", kind, index);
+    return name;
+}
+
+static int disk_add(struct guest *guest, size_t index, struct err *err)
+{
+    const struct virtio_context context = device_context(guest);
+    const struct disk_option *option = &guest->host.config->disks[index];
+    const struct blk_config config = {
+        .name = device_name(guest, "disk", index),
+        .disk = {.path = option->path,
+                 .read_only = option->read_only,
+                 .direct = option->direct,
+                 .block_size = option->block_size},
+        .id = option->id,
+        .queue_count = option->queue_count
+                           ? option->queue_count
+                           : (uint16_t)u64_min(guest->host.config->vcpu_count, BLK_QUEUE_COUNT_MAX),
+    };
+    struct virtio_device *device;
+    int ret = virtio_blk_create(&device, &context, &config, err);
+
+    return ret ? ret : slot_add(guest, device, err);
+}
+
+static int rng_add(struct guest *guest, struct err *err)
+{
+    const struct virtio_context context = device_context(guest);
+    struct virtio_device *device;
+    int ret = virtio_rng_create(&device, &context, device_name(guest, "rng", 0), err);
+
+    return ret ? ret : slot_add(guest, device, err);
+}
+
+int slots_create(struct guest *guest, struct err *err)
+{
+    const struct run_config *config = guest->host.config;
+    struct chardev *console = streams_find(guest, SERIAL_HW_VIRTIO_CONSOLE, 1);
+    int ret = pci_create(guest, err);
+
+    for (size_t i = 0; !ret && i < config->disk_count; i++)
+        ret = disk_add(guest, i, err);
+    if (!ret && (config->net_count || console))
+        ret = err_set(err, -ENOSYS, "virtio-net and virtio-console are not in this build yet");
+    if (!ret && !config->no_rng)
+        ret = rng_add(guest, err);
+    return ret;
+}
+
+_Static_assert(CONFIG_DISK_COUNT_MAX + CONFIG_NET_COUNT_MAX + 2 < PCI_SLOT_COUNT,
+               "the options cannot ask for more devices than there are slots");
+
+void slots_destroy(struct guest *guest)
+{
+    for (unsigned i = guest->virtio_count; i-- > 0;) {
+        virtio_pci_destroy(guest->virtio[i].pci);
+        virtio_device_destroy(guest->virtio[i].device);
+    }
+    pci_root_destroy(guest->pci);
+}
+
+/* The devices were drained and reset by virtio_pci_shutdown. */
+int slots_reset(struct guest *guest, struct err *err)
+{
+    (void)err;
+    pci_root_reset(guest->pci);
+    return 0;
+}
