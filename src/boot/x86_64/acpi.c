@@ -283,7 +283,8 @@ static struct acpi_gas port_register(uint16_t port, uint8_t len, uint8_t access_
                              .address = port};
 }
 
-/* The 32-bit fields are for guests that know ACPI 1 only; each agrees with its 64-bit sibling. */
+/* The 32-bit fields are for guests that know ACPI 1 only; each agrees with its 64-bit sibling. The
+ * FACS has one address only, or guests find two of it. */
 static uint32_t write_fadt(struct table_area *area, uint32_t facs, uint32_t dsdt)
 {
     struct acpi_fadt *fadt = table_alloc(area, sizeof(*fadt));
@@ -307,7 +308,6 @@ static uint32_t write_fadt(struct table_area *area, uint32_t facs, uint32_t dsdt
         .reset_register = port_register(LAYOUT_PORT_PM_RESET, 1, 1),
         .reset_value = LAYOUT_PM_RESET_VALUE,
         .minor_version = 3,
-        .x_facs = facs,
         .x_dsdt = dsdt,
         .x_pm1a_event = port_register(LAYOUT_PORT_PM1_EVENT, 4, 2),
         .x_pm1a_control = port_register(LAYOUT_PORT_PM1_CONTROL, 2, 2),

@@ -155,7 +155,9 @@ Test(acpi, fadt_tells_how_to_reset_and_to_power_off)
     cr_assert_eq(number(fadt, 64, 4), LAYOUT_PORT_PM1_CONTROL);
     cr_assert_eq(number(fadt, 152, 8), LAYOUT_PORT_PM1_EVENT);
     cr_assert_eq(number(fadt, 36, 4) % 64, 0, "FACS is aligned");
-    cr_assert_arr_eq(at(tables.mem, number(fadt, 132, 8), 64), "FACS", 4);
+    cr_assert_arr_eq(at(tables.mem, number(fadt, 36, 4), 64), "FACS", 4);
+    cr_assert_eq(number(fadt, 132, 8), 0, "no second FACS");
+    cr_assert_eq(number(fadt, 40, 4), number(fadt, 140, 8), "one DSDT");
     gmem_destroy(tables.mem);
 }
 
