@@ -14,7 +14,10 @@ enum {
     EVENT_TIMER = 1 << 0,
     EVENT_GLOBAL = 1 << 5,
     EVENT_POWER_BUTTON = 1 << 8,
-    EVENT_MASK = EVENT_TIMER | EVENT_GLOBAL | EVENT_POWER_BUTTON,
+    /* Never raised (FADT flag FIX_RTC), but Linux enables it without asking, and complains when
+     * that does not stick. */
+    EVENT_RTC = 1 << 10,
+    EVENT_MASK = EVENT_TIMER | EVENT_GLOBAL | EVENT_POWER_BUTTON | EVENT_RTC,
 
     CONTROL_SCI_ENABLE = 1 << 0,
     CONTROL_BUS_MASTER_RELOAD = 1 << 1,

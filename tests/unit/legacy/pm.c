@@ -127,7 +127,7 @@ Test(pm, only_events_that_exist_can_be_enabled)
     struct board *board = board_create();
 
     board_write(board, PM_PM1_ENABLE, 2, 0xffff);
-    cr_assert_eq(board_read(board, PM_PM1_ENABLE, 2), 0x0121);
+    cr_assert_eq(board_read(board, PM_PM1_ENABLE, 2), 0x0521);
     board_write(board, PM_PM1_ENABLE + 1, 1, 0);
     cr_assert_eq(board_read(board, PM_PM1_ENABLE, 2), 0x0021);
     cr_assert_eq(board_read(board, PM_PM1_STATUS, 4), 0x00210000, "both in one access");
