@@ -153,3 +153,9 @@ int guest_reset(struct guest *guest, struct err *err)
     }
     return 0;
 }
+
+void guest_dump(const struct guest *guest, FILE *out)
+{
+    executor_dump(guest->host.executor, out);
+    vm_dump(guest->vm, out);
+}

@@ -8,6 +8,8 @@
  * otherwise. Everything here: executor thread, or before it runs.
  */
 #pragma once
+#include <stdio.h>
+
 #include "base/compiler.h"
 #include "base/err.h"
 #include "exec/executor.h"
@@ -37,6 +39,9 @@ void guest_destroy(struct guest *guest);
 must_check int guest_start(struct guest *guest, struct err *err);
 /* Ends the guest from outside; EXIT_STOPPED unless it was ending already. */
 void guest_stop(struct guest *guest);
+
+/* What every task and every vCPU is doing, and what exits cost so far. */
+void guest_dump(const struct guest *guest, FILE *out);
 
 /* How the guest ended; valid after host->ended. `detail` is one line or empty, and lives as long as
  * the guest. */

@@ -23,11 +23,14 @@ struct run {
     struct signals *signals;
 };
 
-static void stop_signal_received(void *arg)
+static void signal_received(void *arg, int signal_number)
 {
     struct run *run_state = arg;
 
-    guest_stop(run_state->guest);
+    if (signal_number == SIGUSR1)
+        guest_dump(run_state->guest, stderr);
+    else
+        guest_stop(run_state->guest);
 }
 
 static void guest_ended(void *arg)
@@ -90,7 +93,7 @@ static enum exit_status run_guest(struct run *run_state, struct err *err)
         ret = guest_start(run_state->guest, err);
     if (ret)
         return EXIT_HOST_ERROR;
-    signals_start(run_state->signals, run_state->executor, stop_signal_received, run_state);
+    signals_start(run_state->signals, run_state->executor, signal_received, run_state);
     ret = executor_run(run_state->executor);
     CHECK_CMP(ret, ==, 0);
     status = guest_end(run_state->guest, &detail);

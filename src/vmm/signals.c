@@ -15,7 +15,7 @@ struct signals {
     struct op op;
     int fd;
     bool is_stopping;
-    void (*received)(void *arg);
+    void (*received)(void *arg, int signal_number);
     void *arg;
     struct signalfd_siginfo info;
 };
@@ -35,7 +35,7 @@ static enum task_verdict signals_poll(struct task *task)
                     sizeof(signals->info), 0);
             AWAIT(task, READ, op_is_done(&signals->op));
             if (signals->op.result == sizeof(signals->info))
-                signals->received(signals->arg);
+                signals->received(signals->arg, (int)signals->info.ssi_signo);
             else if (signals->op.result != -ECANCELED)
                 break;
         }
@@ -59,6 +59,7 @@ int signals_create(struct signals **out, struct err *err)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGUSR1);
     signals->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals->fd < 0 || sigprocmask(SIG_BLOCK, &set, NULL)) {
         int ret = err_set(err, -errno, "signals: cannot watch SIGTERM: %s", strerror(errno));
@@ -70,8 +71,8 @@ int signals_create(struct signals **out, struct err *err)
     return 0;
 }
 
-void signals_start(struct signals *signals, struct executor *executor, void (*received)(void *arg),
-                   void *arg)
+void signals_start(struct signals *signals, struct executor *executor,
+                   void (*received)(void *arg, int signal_number), void *arg)
 {
     signals->received = received;
     signals->arg = arg;

@@ -1,6 +1,6 @@
 /*
- * SIGINT and SIGTERM as events of the executor. The signals are blocked for the whole process, so
- * that threads made later inherit that and only this task sees them.
+ * SIGINT, SIGTERM and SIGUSR1 as events of the executor. The signals are blocked for the whole
+ * process, so that threads made later inherit that and only this task sees them.
  *
  *     signals_create -> signals_start -> executor_run: received() ... signals_stop ->
  * signals_destroy
@@ -18,7 +18,7 @@ must_check int signals_create(struct signals **out, struct err *err);
 void signals_destroy(struct signals *signals);
 
 /* Spawns the task that calls `received` for each signal. Before the executor runs. */
-void signals_start(struct signals *signals, struct executor *executor, void (*received)(void *arg),
-                   void *arg);
+void signals_start(struct signals *signals, struct executor *executor,
+                   void (*received)(void *arg, int signal_number), void *arg);
 /* The task will end. Executor thread. */
 void signals_stop(struct signals *signals);
