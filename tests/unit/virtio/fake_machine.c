@@ -169,8 +169,10 @@ void fake_machine_run_until(struct fake_machine *machine, bool (*until)(void *ar
         cr_assert_eq(executor_run_until(machine->executor, until, arg), 0);
 }
 
+/* A turn is a trip through the ring: everybody's operations were submitted and reaped. */
 struct turns {
     struct task task;
+    struct op op;
     unsigned left;
 };
 
@@ -178,10 +180,12 @@ static enum task_verdict turns_poll(struct task *task)
 {
     struct turns *turns = container_of(task, struct turns, task);
 
+    if (op_is_in_flight(&turns->op))
+        return TASK_PENDING;
     if (!turns->left)
         return TASK_DONE;
     turns->left--;
-    task_wake(task);
+    op_nop(&turns->op, task);
     return TASK_PENDING;
 }
 
