@@ -12,9 +12,22 @@ bench-async: $(O)/bench-async
 	@mkdir -p build/bench
 	$(O)/bench-async --json build/bench/async.json
 
+KVM_BENCH_OBJ := $(call obj,bench/kvm.c bench/report.c)
+
+$(O)/bench-kvm: $(KVM_BENCH_OBJ) $(OBJ)
+	$(if $(Q),@echo LINK $@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+-include $(KVM_BENCH_OBJ:.o=.d)
+
+.PHONY: bench-kvm
+bench-kvm: $(O)/bench-kvm
+	@mkdir -p build/bench
+	$(O)/bench-kvm --json build/bench/kvm.json
+
 .PHONY: bench-guest
 bench-guest: build/ringvm
 	bench/guest
 
 .PHONY: bench
-bench: bench-async bench-guest
+bench: bench-async bench-kvm bench-guest
