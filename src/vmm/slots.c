@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "mem/x86_64/layout.h"
 #include "virtio/blk.h"
+#include "virtio/console.h"
 #include "virtio/rng.h"
 #include "vmm/guest_private.h"
 
@@ -91,6 +92,15 @@ static int rng_add(struct guest *guest, struct err *err)
     return ret ? ret : slot_add(guest, device, err);
 }
 
+static int console_add(struct guest *guest, struct chardev *chardev, struct err *err)
+{
+    const struct virtio_context context = device_context(guest);
+    struct virtio_device *device;
+    int ret = virtio_console_create(&device, &context, device_name(guest, "hvc", 0), chardev, err);
+
+    return ret ? ret : slot_add(guest, device, err);
+}
+
 int slots_create(struct guest *guest, struct err *err)
 {
     const struct run_config *config = guest->host.config;
@@ -99,8 +109,10 @@ int slots_create(struct guest *guest, struct err *err)
 
     for (size_t i = 0; !ret && i < config->disk_count; i++)
         ret = disk_add(guest, i, err);
-    if (!ret && (config->net_count || console))
-        ret = err_set(err, -ENOSYS, "virtio-net and virtio-console are not in this build yet");
+    if (!ret && config->net_count)
+        ret = err_set(err, -ENOSYS, "virtio-net is not in this build yet");
+    if (!ret && console)
+        ret = console_add(guest, console, err);
     if (!ret && !config->no_rng)
         ret = rng_add(guest, err);
     return ret;
