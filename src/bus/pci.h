@@ -58,6 +58,8 @@ struct pci_function_ops {
      * move is a leave and an entry; whatever leaves does so before anything enters.
      */
     void (*bar_changed)(struct pci_function *function, unsigned bar);
+    /* Optional: pci_function_bus_master has a new answer. */
+    void (*bus_master_changed)(struct pci_function *function);
 };
 
 /* Embedded in the device. Identity and BARs are set before anything else is called; the rest is
@@ -129,6 +131,7 @@ must_check int pci_function_add_capability(struct pci_function *function, uint8_
                                            uint8_t *offset);
 /* Drives INTA (level), subject to the command register's interrupt disable bit. */
 void pci_function_set_intx(struct pci_function *function, bool level);
+/* False, as at first: the device must leave guest memory alone (PCI 3.0, 6.2.2). */
 bool pci_function_bus_master(const struct pci_function *function);
 /* Back to the state after pci_root_add. */
 void pci_function_reset(struct pci_function *function);

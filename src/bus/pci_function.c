@@ -69,6 +69,16 @@ bool pci_function_bus_master(const struct pci_function *function)
     return command(function) & PCI_COMMAND_MASTER;
 }
 
+/* Everything that the command register decides. */
+static void command_changed(struct pci_function *function, uint16_t before)
+{
+    pci_bars_update(function->root);
+    intx_update(function);
+    if ((before ^ command(function)) & PCI_COMMAND_MASTER && function->ops &&
+        function->ops->bus_master_changed)
+        function->ops->bus_master_changed(function);
+}
+
 static bool overlaps(uint32_t offset, uint32_t len, uint32_t start, uint32_t end)
 {
     return offset < end && offset + len > start;
@@ -77,18 +87,18 @@ static bool overlaps(uint32_t offset, uint32_t len, uint32_t start, uint32_t end
 static void config_write(struct pci_function *function, uint32_t offset, uint64_t value,
                          uint32_t len)
 {
+    uint16_t command_before = command(function);
+
     for (uint32_t i = 0; i < len; i++, value >>= 8) {
         uint8_t mask = function->writable[offset + i];
         uint8_t *byte = &function->config[offset + i];
 
         *byte = (uint8_t)((*byte & ~mask) | ((uint8_t)value & mask));
     }
-    if (overlaps(offset, len, PCI_COMMAND, PCI_STATUS)) {
+    if (overlaps(offset, len, PCI_COMMAND, PCI_STATUS))
+        command_changed(function, command_before);
+    else if (overlaps(offset, len, PCI_BASE_ADDRESS_0, PCI_CARDBUS_CIS))
         pci_bars_update(function->root);
-        intx_update(function);
-    } else if (overlaps(offset, len, PCI_BASE_ADDRESS_0, PCI_CARDBUS_CIS)) {
-        pci_bars_update(function->root);
-    }
 }
 
 void pci_function_config_plain(struct pci_function *function, uint32_t offset,
@@ -193,11 +203,12 @@ void pci_function_attach(struct pci_function *function, struct pci_root *root, u
 
 void pci_function_reset(struct pci_function *function)
 {
+    uint16_t command_before = command(function);
+
     CHECK(function->root);
     function->intx_wanted = false;
     memcpy(function->config, function->config_initial, PCI_CONFIG_SIZE);
-    pci_bars_update(function->root);
-    intx_update(function);
+    command_changed(function, command_before);
 }
 
 void pci_function_detach(struct pci_function *function)

@@ -311,6 +311,13 @@ void virtio_device_notify(struct virtio_device *device, uint16_t index)
         task_wake(&device->queues[index].pump);
 }
 
+void virtio_device_dma_set(struct virtio_device *device, bool on)
+{
+    device->dma_is_off = !on;
+    for (uint16_t i = 0; i < device->queue_count; i++)
+        virtio_device_notify(device, i);
+}
+
 /* ---- configuration space ---- */
 
 void virtio_device_config_read(const struct virtio_device *device, uint32_t offset, void *data,

@@ -194,6 +194,7 @@ struct virtio_device {
     /* private */
     struct virtio_transport transport;
     enum virtio_phase phase;
+    bool dma_is_off;
     uint8_t config_generation; /* 2.5; for transports */
     uint32_t activities;       /* live pumps and holds: the drain waits for 0 */
     struct bus_access *reset_access;
@@ -287,6 +288,11 @@ struct virtq_config *virtio_device_queue_config(struct virtio_device *device);
 void virtio_device_queue_size_write(struct virtio_device *device, uint16_t size);
 /* Writes 1 to queue_enable of the selected queue. An impossible set-up needs a reset. */
 void virtio_device_queue_enable(struct virtio_device *device);
+/*
+ * For transports whose driver can switch off the device's access to memory; at first it is on.
+ * While it is off the pumps wait: no chain is taken, nothing is published.
+ */
+void virtio_device_dma_set(struct virtio_device *device, bool on);
 /* A notification for queue `index`, in any state, any index: wakes its pump if it runs. */
 void virtio_device_notify(struct virtio_device *device, uint16_t index);
 /* Device configuration space: what lies outside reads 0 and ignores writes. */

@@ -137,9 +137,17 @@ static void doorbells_move(struct pci_function *function, unsigned bar)
     }
 }
 
+static void bus_master_changed(struct pci_function *function)
+{
+    struct virtio_pci *pci = container_of(function, struct virtio_pci, function);
+
+    virtio_device_dma_set(pci->device, pci_function_bus_master(function));
+}
+
 static const struct pci_function_ops function_ops = {
     .config_access = config_access,
     .bar_changed = doorbells_move,
+    .bus_master_changed = bus_master_changed,
 };
 
 /* ---- set-up ---- */
@@ -274,6 +282,7 @@ int virtio_pci_create(struct virtio_pci **out, struct virtio_device *device,
     }
     virtio_device_attach(device, (struct virtio_transport){.ops = &transport_ops, .transport = pci},
                          pci->doorbell_fds);
+    virtio_device_dma_set(device, false);
     ret = pci_root_add(pci->root, &pci->function, err);
     if (ret)
         goto fail_msix;

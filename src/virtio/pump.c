@@ -135,6 +135,10 @@ static const struct watch_type watch_type = {.has_work = watch_has_work, .rearm 
 static void pump_run(struct virtio_queue *queue)
 {
     doorbell_arm(queue);
+    if (queue->device->dma_is_off) {
+        queue->verdict = VIRTIO_PUMP_BLOCKED; /* virtio_device_dma_set wakes the pump */
+        return;
+    }
     queue_flush(queue);
     virtq_notify_disable(&queue->vq);
     queue->verdict = queue->spec->requests ? requests_start(queue) : queue->spec->pump(queue);

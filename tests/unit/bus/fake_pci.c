@@ -110,9 +110,15 @@ static bool card_config_access(struct pci_function *function, uint32_t offset,
     return card->config_access && card->config_access(card, offset, access);
 }
 
+static void card_bus_master_changed(struct pci_function *function)
+{
+    container_of(function, struct fake_card, function)->bus_master_changes++;
+}
+
 static const struct pci_function_ops card_ops = {
     .config_access = card_config_access,
     .bar_changed = card_bar_changed,
+    .bus_master_changed = card_bus_master_changed,
 };
 
 void fake_card_init(struct fake_card *card, uint8_t tag)

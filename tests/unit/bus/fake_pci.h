@@ -30,6 +30,7 @@ struct fake_card {
     uint8_t tag;       /* in what its BARs answer; set by the test */
     unsigned accesses; /* to BARs */
     unsigned enters[PCI_BAR_COUNT], leaves[PCI_BAR_COUNT];
+    unsigned bus_master_changes;
     unsigned present; /* a bit for each BAR that entered and did not leave */
     bool defers;
     struct bus_access *deferred;

@@ -84,8 +84,16 @@ Test(pci_function, bus_master_follows_the_command_register)
     cr_assert_not(pci_function_bus_master(&card.function));
     fake_config_write(pci, 1, PCI_COMMAND, 2, PCI_COMMAND_MASTER);
     cr_assert(pci_function_bus_master(&card.function));
+    cr_assert_eq(card.bus_master_changes, 1);
+    fake_config_write(pci, 1, PCI_COMMAND + 1, 1, 0xff);
+    fake_config_write(pci, 1, PCI_COMMAND, 2, PCI_COMMAND_MASTER | PCI_COMMAND_SERR);
+    cr_assert_eq(card.bus_master_changes, 1, "only when it changes");
     fake_config_write(pci, 1, PCI_COMMAND, 1, 0);
     cr_assert_not(pci_function_bus_master(&card.function));
+    cr_assert_eq(card.bus_master_changes, 2);
+    fake_config_write(pci, 1, PCI_COMMAND, 2, PCI_COMMAND_MASTER);
+    pci_function_reset(&card.function);
+    cr_assert_eq(card.bus_master_changes, 4);
     pci_root_remove(pci->root, &card.function);
     fake_pci_destroy(pci);
 }

@@ -336,8 +336,35 @@ Test(virtio_pci, doorbells_follow_the_bar_and_the_command_register)
     assert_echo_works(&f);
     fake_driver_config_write(f.driver, PCI_COMMAND, 2, 0);
     cr_assert_eq(doorbells_at(&f, new), 0);
-    fake_driver_config_write(f.driver, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+    fake_driver_config_write(f.driver, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     cr_assert_eq(doorbells_at(&f, new), ECHO_QUEUE_COUNT);
+    assert_echo_works(&f);
+    fixture_destroy(&f);
+}
+
+/* A kernel that starts another one (kexec) turns bus mastering off before the memory changes hands.
+ */
+Test(virtio_pci, without_bus_mastering_the_rings_are_left_alone)
+{
+    struct fixture f = fixture_create();
+    struct fake_buffer buffers[] = {fake_buffer(f.machine, 4), fake_buffer(f.machine, 4)};
+
+    fake_driver_start(f.driver, 0, 0);
+    assert_echo_works(&f);
+    fake_driver_config_write(f.driver, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+    memcpy(buffers[0].host, "late", 4);
+    fake_queue_add(f.queue, buffers, 1, 1);
+    fake_queue_publish(f.queue);
+    fake_queue_notify(f.queue);
+    settle(&f);
+    cr_assert_not(fake_queue_take(f.queue, NULL, NULL));
+    fake_driver_config_write(f.driver, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    cr_assert_eq(fake_queue_wait(f.queue), 4, "the kick was not lost");
+    cr_assert_eq(memcmp(buffers[1].host, "late", 4), 0);
+    fake_driver_config_write(f.driver, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+    fake_driver_reset(f.driver);
+    fake_driver_start(f.driver, 0, 0);
+    fake_driver_config_write(f.driver, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     assert_echo_works(&f);
     fixture_destroy(&f);
 }
@@ -537,7 +564,7 @@ Test(virtio_pci, hostile_13_a_reboot_returns_the_function_to_its_first_state)
     fake_driver_config_write(f.driver, PCI_COMMAND, 2, 0);
     for (uint16_t at = 0; at < 256; at++)
         before[at] = fake_driver_config_read(f.driver, at, 1);
-    fake_driver_config_write(f.driver, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+    fake_driver_config_write(f.driver, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     fake_driver_start(f.driver, UINT64_MAX, 0);
     assert_echo_works(&f);
     window_aim(&f, 3, 4, 5);
@@ -547,7 +574,7 @@ Test(virtio_pci, hostile_13_a_reboot_returns_the_function_to_its_first_state)
         after[at] = fake_driver_config_read(f.driver, at, 1);
         cr_assert_eq(after[at], before[at], "config byte 0x%x", at);
     }
-    fake_driver_config_write(f.driver, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+    fake_driver_config_write(f.driver, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     f.driver->no_msix = true;
     fake_driver_start(f.driver, 0, 0);
     assert_echo_works(&f);
