@@ -92,10 +92,11 @@ static int segment_add(struct elf *elf, const Elf64_Phdr *phdr, const struct gme
     if (phdr->p_paddr < space->base.addr || end > space_end)
         return err_set(err, -ENOMEM,
                        "%s %s: has a segment from 0x%llx to 0x%llx, but memory for it is from "
-                       "0x%llx to 0x%llx; raise --mem",
+                       "0x%llx to 0x%llx; %s",
                        file->kind, file->path, (unsigned long long)phdr->p_paddr,
                        (unsigned long long)end, (unsigned long long)space->base.addr,
-                       (unsigned long long)space_end);
+                       (unsigned long long)space_end,
+                       phdr->p_paddr < space->base.addr ? "link it higher" : "raise --mem");
     for (size_t i = 0; i < elf->segment_count; i++) {
         const struct elf_segment *other = &elf->segments[i];
 

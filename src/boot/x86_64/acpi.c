@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "boot/x86_64/dsdt.h"
+#include "boot/x86_64/lowmem.h"
 #include "mem/x86_64/layout.h"
 
 #define packed_fields __attribute__((packed))
@@ -186,6 +187,9 @@ struct acpi_madt {
     struct madt_lapic lapics[];
 } packed_fields;
 _Static_assert(offsetof(struct acpi_madt, lapics) == 36 + 8 + 12 + 10 + 10 + 6, "ACPI 6.3, 5.2.12");
+
+/* The local APIC entries have 8-bit identifiers, of which 0xff is taken. */
+_Static_assert(VCPU_COUNT_MAX < 0xff, "x2APIC entries would be needed");
 
 enum {
     MADT_TYPE_LAPIC = 0,
@@ -370,8 +374,7 @@ gpa_t acpi_write(struct gmem *mem, const struct acpi_config *config)
     uint32_t dsdt, facs;
 
     CHECK(config->vcpu_count >= 1 && config->vcpu_count <= VCPU_COUNT_MAX);
-    area.host = gmem_ptr(mem, gpa(area.base), area.size);
-    CHECK(area.host != NULL);
+    area.host = lowmem_ptr(mem, area.base, area.size);
     memset(area.host, 0, area.size);
 
     rsdp = table_alloc(&area, sizeof(*rsdp));

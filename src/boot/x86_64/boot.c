@@ -65,10 +65,8 @@ static int initrd_place(const struct gmem *mem, const struct kernel *kernel,
 static void cmdline_write(struct gmem *mem, const char *cmdline, struct boot_info *info)
 {
     size_t size = strlen(cmdline) + 1;
-    void *host = gmem_ptr(mem, gpa(LOWMEM_CMDLINE), size);
 
-    CHECK(host != NULL);
-    memcpy(host, cmdline, size);
+    memcpy(lowmem_ptr(mem, LOWMEM_CMDLINE, size), cmdline, size);
     info->cmdline = LOWMEM_CMDLINE;
 }
 
@@ -80,6 +78,7 @@ int boot_load(struct gmem *mem, const struct boot_config *config, struct boot_re
     gpa_t boot_params;
     int ret;
 
+    CHECK(gmem_ptr(mem, gpa(0), LAYOUT_BIOS_END) != NULL);
     ret = kernel_parse(&kernel, &config->kernel, mem, err);
     if (ret)
         return ret;

@@ -46,9 +46,6 @@ static void append_pci_root(struct aml *aml, uint64_t mem_size)
     aml_integer(aml, 0);
     aml_name(aml, "_BBN");
     aml_integer(aml, 0);
-    /* There is no IOMMU, and DMA sees the caches. */
-    aml_name(aml, "_CCA");
-    aml_integer(aml, 1);
 
     aml_name(aml, "_CRS");
     resources = aml_template_begin(aml);

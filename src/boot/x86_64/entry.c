@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "base/check.h"
 #include "boot/x86_64/lowmem.h"
 
 enum {
@@ -37,14 +36,6 @@ struct page_tables {
 };
 _Static_assert(LOWMEM_PAGE_TABLES + sizeof(struct page_tables) <= LOWMEM_BOOT_PARAMS,
                "room for the page tables");
-
-static void *lowmem_ptr(struct gmem *mem, uint64_t addr, size_t size)
-{
-    void *host = gmem_ptr(mem, gpa(addr), size);
-
-    CHECK(host != NULL);
-    return host;
-}
 
 static void gdt_write(struct gmem *mem, uint64_t code, struct boot_regs *regs)
 {

@@ -3,7 +3,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "base/check.h"
 #include "boot/x86_64/e820.h"
 #include "boot/x86_64/info.h"
 #include "boot/x86_64/lowmem.h"
@@ -20,27 +19,16 @@ _Static_assert(offsetof(struct boot_params, e820_table) == 0x2d0,
                "Documentation/arch/x86/zero-page.rst");
 _Static_assert(E820_ENTRY_COUNT_MAX <= E820_MAX_ENTRIES_ZEROPAGE, "all fits into boot_params");
 
-static void *lowmem_clear(struct gmem *mem, uint64_t addr, size_t size)
-{
-    void *host = gmem_ptr(mem, gpa(addr), size);
-
-    CHECK(host != NULL);
-    memset(host, 0, size);
-    return host;
-}
-
 /* Linux mixes it in before it needs its first random number, and clears it. */
 static int rng_seed_write(struct gmem *mem, struct err *err)
 {
-    struct setup_data *seed =
-        lowmem_clear(mem, LOWMEM_RNG_SEED, sizeof(struct setup_data) + RNG_SEED_SIZE);
+    struct setup_data *seed = lowmem_ptr(mem, LOWMEM_RNG_SEED, sizeof(*seed) + RNG_SEED_SIZE);
     ssize_t ret = getrandom(seed->data, RNG_SEED_SIZE, 0);
 
     if (ret != RNG_SEED_SIZE)
         return err_set(err, ret < 0 ? -errno : -EIO,
                        "getrandom(2): cannot get a seed for the guest; is it forbidden here?");
-    seed->type = SETUP_RNG_SEED;
-    seed->len = RNG_SEED_SIZE;
+    *seed = (struct setup_data){.type = SETUP_RNG_SEED, .len = RNG_SEED_SIZE};
     return 0;
 }
 
@@ -58,13 +46,14 @@ static void e820_write(struct boot_params *params, const struct gmem *mem)
 int linux_info_write(struct gmem *mem, const struct kernel *kernel, const struct boot_info *info,
                      gpa_t *boot_params, struct err *err)
 {
-    struct boot_params *params = lowmem_clear(mem, LOWMEM_BOOT_PARAMS, sizeof(*params));
+    struct boot_params *params = lowmem_ptr(mem, LOWMEM_BOOT_PARAMS, sizeof(*params));
     struct setup_header *header = &params->hdr;
     int ret;
 
     ret = rng_seed_write(mem, err);
     if (ret)
         return ret;
+    memset(params, 0, sizeof(*params));
     *header = kernel->header;
     header->type_of_loader = LOADER_UNDEFINED;
     header->vid_mode = VIDEO_MODE_NORMAL;

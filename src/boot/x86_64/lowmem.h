@@ -1,6 +1,11 @@
 /* What boot puts below 1 MiB, apart from the ACPI tables. All of it is RAM that the guest may reuse
  * once it has read it. */
 #pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/check.h"
+#include "mem/gmem.h"
 #include "mem/x86_64/layout.h"
 
 enum {
@@ -14,3 +19,12 @@ enum {
     LOWMEM_CMDLINE_SIZE = 0x10000, /* with the terminating zero */
 };
 _Static_assert(LOWMEM_CMDLINE + LOWMEM_CMDLINE_SIZE <= LAYOUT_LOW_RAM_END, "below the BIOS area");
+
+/* Host address of `size` bytes at `addr`, which every machine has as RAM. */
+static inline void *lowmem_ptr(const struct gmem *mem, uint64_t addr, size_t size)
+{
+    void *host = gmem_ptr(mem, gpa(addr), size);
+
+    CHECK(host != NULL);
+    return host;
+}

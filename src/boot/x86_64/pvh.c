@@ -1,6 +1,5 @@
 #include <stddef.h>
 
-#include "base/check.h"
 #include "boot/x86_64/e820.h"
 #include "boot/x86_64/info.h"
 #include "boot/x86_64/lowmem.h"
@@ -46,10 +45,9 @@ struct start_info_page {
 
 gpa_t pvh_info_write(struct gmem *mem, const struct boot_info *info)
 {
-    struct start_info_page *page = gmem_ptr(mem, gpa(LOWMEM_PVH_START_INFO), sizeof(*page));
+    struct start_info_page *page = lowmem_ptr(mem, LOWMEM_PVH_START_INFO, sizeof(*page));
     struct e820 map;
 
-    CHECK(page != NULL);
     e820_make(&map, mem);
     *page = (struct start_info_page){
         .start = {.magic = HVM_START_MAGIC,

@@ -20,11 +20,12 @@ int layout_ram_ranges(uint64_t mem_size, struct gmem_range ranges[LAYOUT_RAM_RAN
 {
     if (mem_size < LAYOUT_MEM_SIZE_MIN || mem_size > LAYOUT_MEM_SIZE_MAX)
         return err_set(err, -EINVAL,
-                       "guest memory of %llu KiB: give it between %llu MiB and %llu GiB",
+                       "--mem: %llu KiB are no machine; choose between %llu MiB and %llu GiB",
                        (unsigned long long)(mem_size >> 10), LAYOUT_MEM_SIZE_MIN >> 20,
                        LAYOUT_MEM_SIZE_MAX >> 30);
     if (mem_size % LAYOUT_PAGE_SIZE)
-        return err_set(err, -EINVAL, "guest memory of %llu bytes: give it a multiple of 4 KiB",
+        return err_set(err, -EINVAL,
+                       "--mem: %llu bytes are not whole pages; choose a multiple of 4 KiB",
                        (unsigned long long)mem_size);
     ranges[0] = (struct gmem_range){gpa(0), u64_min(mem_size, LAYOUT_GAP_BASE)};
     ranges[1] = (struct gmem_range){gpa(LAYOUT_GAP_END), mem_size - ranges[0].size};

@@ -81,7 +81,6 @@ enum {
     LAYOUT_IRQ_COM1_COM3 = 4,
     LAYOUT_IRQ_RTC = 8,
     LAYOUT_IRQ_SCI = 9, /* ACPI fixed events: level triggered */
-    LAYOUT_IRQ_MOUSE = 12,
     /* The root bus's INTA to INTD: level triggered; pin p of slot s is input (s + p) % 4. */
     LAYOUT_GSI_PCI_BASE = 16,
     LAYOUT_GSI_PCI_COUNT = 4,

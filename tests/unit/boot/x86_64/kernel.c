@@ -237,7 +237,7 @@ Test(kernel, elf_segment_outside_of_file_or_memory_is_refused)
     image.elf.phdrs[0].p_paddr = UINT64_MAX - 100;
     expect(&image, -ENOEXEC, "size of a segment");
     image.elf.phdrs[0].p_paddr = MIB - 1;
-    expect(&image, -ENOMEM, "memory for it is from 0x100000 to 0x4000000; raise --mem");
+    expect(&image, -ENOMEM, "memory for it is from 0x100000 to 0x4000000; link it higher");
     image.elf.phdrs[0].p_paddr = 64 * MIB - 4095;
     expect(&image, -ENOMEM, "has a segment from 0x3fff001 to 0x4000001");
     image.elf.phdrs[0].p_paddr = LAYOUT_GAP_END;
