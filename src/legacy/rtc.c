@@ -133,17 +133,20 @@ static void time_load(struct rtc *rtc, uint64_t host_ns)
 {
     time_t seconds = guest_s(rtc, host_ns);
     struct tm tm;
+    int year;
 
-    /* Fails beyond the year 2^31, where no guest's setting of eight registers leads. */
+    /* Fails beyond the year 2^31, where no guest's setting of eight registers leads; but a month
+     * or day 0 of the year 0 leads before it. */
     CHECK(gmtime_r(&seconds, &tm));
+    year = (tm.tm_year + 1900 + 10000) % 10000;
     rtc->cmos[REG_SECONDS] = encode(rtc, tm.tm_sec);
     rtc->cmos[REG_MINUTES] = encode(rtc, tm.tm_min);
     rtc->cmos[REG_HOURS] = encode_hours(rtc, tm.tm_hour);
     rtc->cmos[REG_WEEKDAY] = encode(rtc, tm.tm_wday + 1);
     rtc->cmos[REG_DAY] = encode(rtc, tm.tm_mday);
     rtc->cmos[REG_MONTH] = encode(rtc, tm.tm_mon + 1);
-    rtc->cmos[REG_YEAR] = encode(rtc, tm.tm_year % 100);
-    rtc->cmos[RTC_CENTURY_INDEX] = encode(rtc, (tm.tm_year + 1900) / 100 % 100);
+    rtc->cmos[REG_YEAR] = encode(rtc, year % 100);
+    rtc->cmos[RTC_CENTURY_INDEX] = encode(rtc, year / 100);
 }
 
 /* Makes the time registers the guest's time from now on. */
