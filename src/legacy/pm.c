@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/clock.h"
-#include "exec/task.h"
-#include "exec/timer.h"
+#include "legacy/alarm.h"
 
 /* ACPI 6.4, 4.8.3.1 and 4.8.3.2. */
 enum {
@@ -32,9 +32,7 @@ enum {
 struct pm {
     struct bus_range range;
     struct pm_config config;
-    struct task task; /* sets TMR_STS while somebody wants the interrupt */
-    struct timer timer;
-    bool stopping;
+    struct alarm alarm; /* sets TMR_STS while somebody wants the interrupt */
     bool sci_level;
     uint64_t toggles; /* of the timer's top bit that TMR_STS knows of */
     uint16_t status, enable, control;
@@ -76,26 +74,16 @@ static void events_update(struct pm *pm)
         pm->status |= EVENT_TIMER;
     pm->toggles = toggles;
     if (pm->enable & ~pm->status & EVENT_TIMER)
-        timer_arm(&pm->timer, &pm->task,
-                  clock_now_ns() + timer_ns((toggles + 1) << TIMER_TOGGLE_SHIFT) - now);
+        alarm_set(&pm->alarm, clock_now_ns() + timer_ns((toggles + 1) << TIMER_TOGGLE_SHIFT) - now);
     else
-        timer_cancel(&pm->timer);
+        alarm_clear(&pm->alarm);
     sci_update(pm);
 }
 
-static enum task_verdict pm_poll(struct task *task)
+static void alarm_ring(struct alarm *alarm)
 {
-    struct pm *pm = container_of(task, struct pm, task);
-
-    if (!pm->stopping) {
-        events_update(pm);
-        return TASK_PENDING;
-    }
-    timer_cancel(&pm->timer);
-    return TASK_DONE;
+    events_update(container_of(alarm, struct pm, alarm));
 }
-
-static const struct task_type pm_task_type = {.name = "pm", .poll = pm_poll};
 
 /* ---- registers ---- */
 
@@ -195,6 +183,7 @@ int pm_create(struct pm **out, const struct pm_config *config, struct err *err)
     if (!pm)
         return err_set(err, -ENOMEM, "ACPI power management: out of memory");
     pm->config = *config;
+    pm->alarm = (struct alarm){.executor = config->executor, .ring = alarm_ring};
     pm->toggles = timer_ticks(now_ns(pm)) >> TIMER_TOGGLE_SHIFT;
     pm->range = (struct bus_range){
         .ops = &pm_range_ops,
@@ -207,21 +196,20 @@ int pm_create(struct pm **out, const struct pm_config *config, struct err *err)
         free(pm);
         return ret;
     }
-    task_spawn(&pm->task, config->executor, &pm_task_type);
     *out = pm;
     return 0;
 }
 
 void pm_stop(struct pm *pm)
 {
-    pm->stopping = true;
-    task_wake(&pm->task);
+    alarm_clear(&pm->alarm);
 }
 
 void pm_destroy(struct pm *pm)
 {
     if (!pm)
         return;
+    CHECK(!pm->alarm.is_spawned);
     bus_remove(pm->config.bus, &pm->range);
     free(pm);
 }

@@ -44,7 +44,7 @@ struct pm_config {
 must_check int pm_create(struct pm **out, const struct pm_config *config, struct err *err);
 /* Cancels its timer; its task ends in the executor's next turn. The guest does not run any more. */
 void pm_stop(struct pm *pm);
-/* Stopped, and the executor has returned. NULL is allowed. */
+/* Before the guest ran, or stopped and the executor has returned. NULL is allowed. */
 void pm_destroy(struct pm *pm);
 void pm_reset(struct pm *pm);
 

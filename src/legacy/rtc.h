@@ -36,7 +36,7 @@ struct rtc_config {
 must_check int rtc_create(struct rtc **out, const struct rtc_config *config, struct err *err);
 /* Cancels its timer; its task ends in the executor's next turn. The guest does not run any more. */
 void rtc_stop(struct rtc *rtc);
-/* Stopped, and the executor has returned. NULL is allowed. */
+/* Before the guest ran, or stopped and the executor has returned. NULL is allowed. */
 void rtc_destroy(struct rtc *rtc);
 /* The RESET pin: interrupts off; time and memory stay. */
 void rtc_reset(struct rtc *rtc);

@@ -261,6 +261,17 @@ Test(pm, any_access_is_harmless)
     board_destroy(board);
 }
 
+Test(pm, needs_no_executor_before_the_guest_runs)
+{
+    struct board *board = board_create();
+
+    /* As when another part of the machine cannot be made. */
+    pm_destroy(board->pm);
+    bus_destroy(board->bus);
+    executor_destroy(board->executor);
+    free(board);
+}
+
 Test(pm, taken_ports_are_reported)
 {
     struct board *board = board_create();
