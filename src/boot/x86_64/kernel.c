@@ -37,16 +37,16 @@ static const struct {
 };
 
 static int not_a_kernel(const struct boot_file *file, const uint8_t *head, size_t head_size,
-                        struct err *err)
+                        uint64_t file_size, struct err *err)
 {
     for (size_t i = 0; i < array_count(foreigners); i++)
         if (head_size >= foreigners[i].offset + foreigners[i].len &&
             !memcmp(head + foreigners[i].offset, foreigners[i].magic, foreigners[i].len))
             return err_set(err, -ENOEXEC, "%s %s: %s", file->kind, file->path, foreigners[i].what);
     return err_set(err, -ENOEXEC,
-                   "%s %s: is neither a bzImage nor an ELF file, or is cut short (%zu bytes or "
-                   "more); give a vmlinuz or vmlinux",
-                   file->kind, file->path, head_size);
+                   "%s %s: is neither a bzImage nor an ELF file, or is cut short (%llu bytes); "
+                   "give a vmlinuz or vmlinux",
+                   file->kind, file->path, (unsigned long long)file_size);
 }
 
 /* Values that a bzImage would bring along. */
@@ -114,7 +114,7 @@ int kernel_parse(struct kernel *kernel, const struct boot_file *file, const stru
         return bzimage_parse(kernel, head, head_size, file_size, mem, err);
     if (head_size >= SELFMAG && !memcmp(head, ELFMAG, SELFMAG))
         return elf_kernel_parse(kernel, mem, err);
-    return not_a_kernel(file, head, head_size, err);
+    return not_a_kernel(file, head, head_size, file_size, err);
 }
 
 int kernel_load(const struct kernel *kernel, struct gmem *mem, struct err *err)
