@@ -125,76 +125,17 @@ static void exit_mmio(struct vcpu *vcpu)
     exit_serve(vcpu);
 }
 
-static void halt(struct vcpu *vcpu, enum vm_stop_reason reason)
+/* Stops this vCPU by itself, as vcpu->stop says. */
+static void halt(struct vcpu *vcpu)
 {
     vcpu_count(&vcpu->counters.other_exits);
-    vcpu->stop.reason = reason;
     atomic_fetch_or_explicit(&vcpu->word, VCPU_HALTED, memory_order_release);
     task_wake(&vcpu->task);
 }
 
-static void exit_system_event(struct vcpu *vcpu)
-{
-    const struct kvm_run *run = vcpu->run;
-
-    snprintf(vcpu->stop.detail, sizeof(vcpu->stop.detail), "system event %u",
-             run->system_event.type);
-    switch (run->system_event.type) {
-    case KVM_SYSTEM_EVENT_SHUTDOWN:
-        halt(vcpu, VM_STOP_SYSTEM_OFF);
-        return;
-    case KVM_SYSTEM_EVENT_RESET:
-        halt(vcpu, VM_STOP_SYSTEM_RESET);
-        return;
-    case KVM_SYSTEM_EVENT_CRASH:
-        halt(vcpu, VM_STOP_SYSTEM_CRASH);
-        return;
-    default:
-        halt(vcpu, VM_STOP_UNEXPECTED_EXIT);
-    }
-}
-
-static void exit_internal_error(struct vcpu *vcpu)
-{
-    static const char *const names[] = {
-        [KVM_INTERNAL_ERROR_EMULATION] = "an instruction that this KVM cannot emulate",
-        [KVM_INTERNAL_ERROR_SIMUL_EX] = "simultaneous exceptions",
-        [KVM_INTERNAL_ERROR_DELIVERY_EV] = "an exit while delivering an event",
-        [KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON] = "an unknown hardware exit reason",
-    };
-    const struct kvm_run *run = vcpu->run;
-    uint32_t suberror = run->internal.suberror;
-    char *text = vcpu->stop.detail;
-    size_t size = sizeof(vcpu->stop.detail);
-    int len;
-
-    vcpu->stop.is_emulation = suberror == KVM_INTERNAL_ERROR_EMULATION;
-    if (vcpu->stop.is_emulation && run->emulation_failure.ndata > 0 &&
-        (run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)) {
-        uint32_t count = (uint32_t)u64_min(run->emulation_failure.insn_size,
-                                           sizeof(run->emulation_failure.insn_bytes));
-
-        len = snprintf(text, size, "%s:", names[suberror]);
-        for (uint32_t i = 0; i < count; i++)
-            len += snprintf(text + len, size - (size_t)len, " %02x",
-                            run->emulation_failure.insn_bytes[i]);
-    } else {
-        len = snprintf(text, size, "suberror %u (%s)", suberror,
-                       suberror && suberror < array_count(names) ? names[suberror] : "unknown");
-        for (uint32_t i = 0; i < run->internal.ndata && i < 6; i++)
-            len += snprintf(text + len, size - (size_t)len, " 0x%llx",
-                            (unsigned long long)run->internal.data[i]);
-    }
-    halt(vcpu, VM_STOP_INTERNAL_ERROR);
-}
-
 static void exit_dispatch(struct vcpu *vcpu)
 {
-    const struct kvm_run *run = vcpu->run;
-    char *text = vcpu->stop.detail;
-    size_t size = sizeof(vcpu->stop.detail);
-
-    switch (run->exit_reason) {
+    switch (vcpu->run->exit_reason) {
     case KVM_EXIT_IO:
         exit_port(vcpu);
         return;
@@ -204,26 +145,9 @@ static void exit_dispatch(struct vcpu *vcpu)
     case KVM_EXIT_INTR:
         vcpu_count(&vcpu->counters.signal_exits);
         return;
-    case KVM_EXIT_SHUTDOWN:
-        snprintf(text, size, "the guest faulted while handling a double fault");
-        halt(vcpu, VM_STOP_TRIPLE_FAULT);
-        return;
-    case KVM_EXIT_SYSTEM_EVENT:
-        exit_system_event(vcpu);
-        return;
-    case KVM_EXIT_INTERNAL_ERROR:
-        exit_internal_error(vcpu);
-        return;
-    case KVM_EXIT_FAIL_ENTRY:
-        snprintf(text, size, "hardware reason 0x%llx on cpu %u",
-                 (unsigned long long)run->fail_entry.hardware_entry_failure_reason,
-                 run->fail_entry.cpu);
-        halt(vcpu, VM_STOP_FAIL_ENTRY);
-        return;
     default:
-        snprintf(text, size, "KVM_RUN exit reason %u (hardware reason 0x%llx)", run->exit_reason,
-                 (unsigned long long)run->hw.hardware_exit_reason);
-        halt(vcpu, VM_STOP_UNEXPECTED_EXIT);
+        vcpu_stop_from_exit(&vcpu->stop, vcpu->run);
+        halt(vcpu);
     }
 }
 
@@ -242,9 +166,8 @@ static void run_guest(struct vcpu *vcpu)
         vcpu_count(&vcpu->counters.signal_exits);
         return;
     }
-    snprintf(vcpu->stop.detail, sizeof(vcpu->stop.detail), "KVM_RUN: %s (exit reason %u)",
-             strerror(errno), vcpu->run->exit_reason);
-    halt(vcpu, VM_STOP_RUN_FAILED);
+    vcpu_stop_from_error(&vcpu->stop, vcpu->run, errno);
+    halt(vcpu);
 }
 
 /* Tells the executor once per pause that this vCPU is parked, then sleeps until the word changes.

@@ -30,6 +30,7 @@
 #include "bus/bus.h"
 #include "exec/task.h"
 #include "kvm/spin.h"
+#include "kvm/stop.h"
 #include "kvm/vm.h"
 
 struct kvm_run;
@@ -70,12 +71,6 @@ struct vcpu_transfer {
     bool active;    /* an exit is taken up and not yet answered */
     bool in_access; /* `access` is with the device */
     bool answered;  /* the device has completed `access` */
-};
-
-struct vcpu_stop {
-    enum vm_stop_reason reason;
-    bool is_emulation; /* KVM had to emulate an instruction and could not */
-    char detail[256];
 };
 
 /* Written by one thread, read by any. */

@@ -43,7 +43,8 @@ const struct kvm_capability *kvm_arch_capabilities(size_t *count)
 
 bool kvm_arch_is_software(void)
 {
-    return access("/sys/module/kvm_intel", F_OK) && access("/sys/module/kvm_amd", F_OK);
+    return !access("/sys/module/kvm", F_OK) && access("/sys/module/kvm_intel", F_OK) &&
+           access("/sys/module/kvm_amd", F_OK);
 }
 
 size_t irqchip_arch_pin_routes(struct kvm_irq_routing_entry *entries)
