@@ -54,11 +54,11 @@ static struct virtio_context device_context(const struct guest *guest)
 }
 
 /* The name of the next device to be added; lives as long as the guest. */
-static const char *device_name(struct guest *guest, const char *kind, size_t index)
+static const char *device_name(struct guest *guest, const char *kind, uint8_t index)
 {
     char *name = guest->virtio[guest->virtio_count].name;
 
-    snprintf(name, PART_NAME_SIZE, "%s%zu", kind, index);
+    snprintf(name, PART_NAME_SIZE, "%s%u", kind, index);
     return name;
 }
 
