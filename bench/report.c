@@ -100,13 +100,15 @@ int report_write_json(const struct report *report, const char *path)
 
 uint64_t report_run_delay_ns(void)
 {
-    unsigned long long on_cpu_ns, delay_ns;
+    char text[128] = "";
+    char *end = text;
     FILE *in = fopen("/proc/thread-self/schedstat", "r");
 
     if (!in)
         return 0;
-    if (fscanf(in, "%llu %llu", &on_cpu_ns, &delay_ns) != 2)
-        delay_ns = 0;
+    if (!fgets(text, sizeof(text), in))
+        text[0] = '\0';
     fclose(in);
-    return delay_ns;
+    strtoull(text, &end, 10); /* time on a cpu */
+    return strtoull(end, NULL, 10);
 }
