@@ -70,7 +70,6 @@ int executor_create(struct executor **out, const struct executor_config *config,
     executor->ready_first = READY_END;
     executor->ready_end = &executor->ready_first;
     executor->backlog_end = &executor->backlog_first;
-    executor->busy = true;
     executor->cpu = -1;
     executor->peer_cpu = -1;
     executor->trace = config->trace;
@@ -122,6 +121,11 @@ int executor_bind(struct executor *executor, struct err *err)
     ret = ring_bind(&executor->ring, err);
     executor->owner = pthread_self();
     return ret;
+}
+
+int executor_register_memory(struct executor *executor, const struct iovec *regions, uint32_t count)
+{
+    return ring_register_memory(&executor->ring, regions, count);
 }
 
 void task_spawn(struct task *task, struct executor *executor, const struct task_type *type)
@@ -325,6 +329,14 @@ static bool arm_waker(struct executor *executor)
     return true;
 }
 
+/* The kernel may end a multishot poll at any time; the next sleep arms it again. */
+cold_fn static void waker_ended(struct executor *executor, int result)
+{
+    executor->waker_armed = false;
+    if (result < 0)
+        executor->error = result;
+}
+
 static inline bool reap(struct executor *executor)
 {
     struct io_uring_cq *cq = &executor->ring.uring.cq;
@@ -340,7 +352,7 @@ static inline bool reap(struct executor *executor)
         if (likely(cqe->user_data > USER_DATA_WAKER))
             op_complete((struct op *)(uintptr_t)cqe->user_data, cqe->res, cqe->flags);
         else if (cqe->user_data == USER_DATA_WAKER && !(cqe->flags & IORING_CQE_F_MORE))
-            executor->waker_armed = false;
+            waker_ended(executor, cqe->res);
     }
     io_uring_smp_store_release(cq->khead, head);
     return true;
@@ -367,18 +379,20 @@ static bool has_news(const struct executor *executor)
            ring_wants_enter(&executor->ring) || !inbox_is_empty(&executor->inbox);
 }
 
-/* Polls for as long as it is likely to pay. True when there is something to do. */
+/* The thread whose posts we wait for needs this cpu: polling would keep it from posting. */
+static bool peer_needs_this_cpu(const struct executor *executor)
+{
+    return executor->peer_cpu >= 0 && executor->peer_cpu == cpu_current();
+}
+
+/* Polls until there is something to do, which is true, or the window ends. */
 static bool poll_for_work(struct executor *executor, uint64_t begin_ns)
 {
-    uint64_t end_ns =
-        u64_min(begin_ns + executor->poller.window_ns, wheel_next_ns(&executor->wheel));
+    uint64_t timer_ns = wheel_next_ns(&executor->wheel);
+    uint64_t end_ns = u64_min(begin_ns + executor->poller.window_ns, timer_ns);
     uint64_t now_ns = begin_ns;
     bool found = false;
 
-    /* The thread whose posts we wait for needs this cpu: polling would keep it from posting. */
-    if (!executor->poller.window_ns ||
-        (executor->peer_cpu >= 0 && executor->peer_cpu == cpu_current()))
-        return false;
     while (!found && now_ns < end_ns) {
         for (unsigned spin = 0; !found && spin < SPINS_PER_CLOCK; spin++) {
             cpu_relax();
@@ -387,7 +401,7 @@ static bool poll_for_work(struct executor *executor, uint64_t begin_ns)
         now_ns = clock_now_ns();
     }
     executor->stats.poll_ns += now_ns - begin_ns;
-    return found;
+    return found || now_ns >= timer_ns;
 }
 
 /* Takes every watch off; true when one of them had work after all. */
@@ -414,7 +428,6 @@ static int sleep_in_ring(struct executor *executor)
     op_backlog_flush(executor);
     if (!arm_waker(executor) || executor->backlog_first)
         return ring_flush(&executor->ring);
-    executor->busy = false;
     if (rearm_watches(executor) || !inbox_prepare_wait(&executor->inbox))
         goto awake;
     deadline_ns = wheel_next_ns(&executor->wheel);
@@ -426,7 +439,6 @@ static int sleep_in_ring(struct executor *executor)
     }
     inbox_finish_wait(&executor->inbox);
 awake:
-    executor->busy = true;
     executor->polls_until_look = 0;
     executor->now_is_read = false;
     reap(executor);
@@ -437,18 +449,23 @@ awake:
 noinline_fn static int idle(struct executor *executor)
 {
     uint64_t begin_ns;
-    int ret = 0;
+    bool polled;
+    int ret;
 
     if (reap(executor))
         return 0;
     if (!executor->poller.max_ns)
         return sleep_in_ring(executor);
-    begin_ns = clock_now_ns();
-    if (!poll_for_work(executor, begin_ns))
-        ret = sleep_in_ring(executor);
-    poller_learn(&executor->poller, clock_now_ns() - begin_ns);
-    executor->peer_cpu = -1;
     executor->polls_until_look = 0;
+    polled = executor->poller.window_ns && !peer_needs_this_cpu(executor);
+    begin_ns = clock_now_ns();
+    if (polled && poll_for_work(executor, begin_ns)) {
+        poller_succeeded(&executor->poller);
+        return 0;
+    }
+    executor->peer_cpu = -1;
+    ret = sleep_in_ring(executor);
+    poller_slept(&executor->poller, polled, clock_now_ns() - begin_ns);
     return ret;
 }
 
@@ -502,11 +519,6 @@ void executor_stop(struct executor *executor)
 bool executor_is_current(const struct executor *executor)
 {
     return executor_current == executor;
-}
-
-bool executor_is_busy(const struct executor *executor)
-{
-    return executor->busy;
 }
 
 bool executor_answers_soon(const struct executor *executor)

@@ -25,7 +25,6 @@ struct executor {
     struct task **ready_end;
     bool trace;
     bool now_is_read; /* now_ns is of this turn */
-    bool busy;        /* not asleep and not about to be */
     uint32_t polls_until_look;
     uint64_t now_ns;
     uint64_t live_count;
@@ -34,7 +33,7 @@ struct executor {
     pthread_t owner;          /* once the ring is bound */
     struct op *backlog_first; /* ops (and cancels) that found the submission queue full, in order */
     struct op **backlog_end;
-    int error;    /* of a ring_flush inside an op: executor_run returns it */
+    int error;    /* found where it could not be returned: executor_run does */
     int cpu;      /* as published in inbox.owner_cpu */
     int peer_cpu; /* of the last poster since the last idle time; -1: none, or unknown */
     bool waker_armed;

@@ -181,28 +181,46 @@ void op_nop(struct op *op, struct task *task)
     start(op, task, (struct op){.opcode = IORING_OP_NOP, .fd = -1});
 }
 
+/* A read or write of one buffer: fixed, where the buffer is in registered memory. */
+static inline void start_transfer(struct op *op, struct task *task, struct io_file file,
+                                  bool writes, const void *buffer, uint32_t len, uint64_t offset)
+{
+    int index = ring_find_buffer(&task->executor->ring, buffer, len);
+    uint8_t opcode = writes ? IORING_OP_WRITE : IORING_OP_READ;
+    uint8_t fixed_opcode = writes ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
+
+    start(op, task,
+          (struct op){FILE_OP(file, index < 0 ? opcode : fixed_opcode), .addr = (uintptr_t)buffer,
+                      .len = len, .offset = offset, .buf_index = index < 0 ? 0 : (uint16_t)index});
+}
+
 void op_read(struct op *op, struct task *task, struct io_file file, void *buffer, uint32_t len,
              uint64_t offset)
 {
-    start(op, task,
-          (struct op){FILE_OP(file, IORING_OP_READ), .addr = (uintptr_t)buffer, .len = len,
-                      .offset = offset});
+    start_transfer(op, task, file, false, buffer, len, offset);
 }
 
 void op_write(struct op *op, struct task *task, struct io_file file, const void *buffer,
               uint32_t len, uint64_t offset)
 {
-    start(op, task,
-          (struct op){FILE_OP(file, IORING_OP_WRITE), .addr = (uintptr_t)buffer, .len = len,
-                      .offset = offset});
+    start_transfer(op, task, file, true, buffer, len, offset);
+}
+
+/* A vector of one is as good as its buffer, which may be fixed and need not be looked up. */
+static inline bool is_plain(const struct iovec *iov, uint32_t iov_count)
+{
+    return iov_count == 1 && iov->iov_len <= UINT32_MAX;
 }
 
 void op_readv(struct op *op, struct task *task, struct io_file file, const struct iovec *iov,
               uint32_t iov_count, uint64_t offset)
 {
-    start(op, task,
-          (struct op){FILE_OP(file, IORING_OP_READV), .addr = (uintptr_t)iov, .len = iov_count,
-                      .offset = offset});
+    if (is_plain(iov, iov_count))
+        start_transfer(op, task, file, false, iov->iov_base, (uint32_t)iov->iov_len, offset);
+    else
+        start(op, task,
+              (struct op){FILE_OP(file, IORING_OP_READV), .addr = (uintptr_t)iov, .len = iov_count,
+                          .offset = offset});
 }
 
 void op_readv_nowait(struct op *op, struct task *task, struct io_file file, const struct iovec *iov,
@@ -216,9 +234,12 @@ void op_readv_nowait(struct op *op, struct task *task, struct io_file file, cons
 void op_writev(struct op *op, struct task *task, struct io_file file, const struct iovec *iov,
                uint32_t iov_count, uint64_t offset)
 {
-    start(op, task,
-          (struct op){FILE_OP(file, IORING_OP_WRITEV), .addr = (uintptr_t)iov, .len = iov_count,
-                      .offset = offset});
+    if (is_plain(iov, iov_count))
+        start_transfer(op, task, file, true, iov->iov_base, (uint32_t)iov->iov_len, offset);
+    else
+        start(op, task,
+              (struct op){FILE_OP(file, IORING_OP_WRITEV), .addr = (uintptr_t)iov, .len = iov_count,
+                          .offset = offset});
 }
 
 void op_fsync(struct op *op, struct task *task, struct io_file file, bool datasync)
@@ -303,8 +324,6 @@ const char *op_name(const struct op *op)
         return "SEND";
     case IORING_OP_RECV:
         return "RECV";
-    case OP_CODE_READ_MULTISHOT:
-        return "READ_MULTISHOT";
     default:
         return "?";
     }

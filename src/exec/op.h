@@ -130,6 +130,3 @@ void op_cancel(struct op *op);
 
 /* "READV", for dumps and logs. */
 const char *op_name(const struct op *op);
-
-/* IORING_OP_READ_MULTISHOT, Linux 6.7. */
-enum { OP_CODE_READ_MULTISHOT = 49 };

@@ -76,29 +76,13 @@ int ring_explain(int error, int disabled, struct err *err)
     }
 }
 
-/* What op.c issues, and nothing else; READ_MULTISHOT has no name in liburing 2.3. */
+/* What op.c issues, and nothing else. All of them are in Linux 6.1. */
 static const uint8_t opcodes_in_use[] = {
-    IORING_OP_NOP,        IORING_OP_READV,        IORING_OP_WRITEV,       IORING_OP_FSYNC,
-    IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED,  IORING_OP_POLL_ADD,     IORING_OP_ACCEPT,
-    IORING_OP_FALLOCATE,  IORING_OP_ASYNC_CANCEL, IORING_OP_READ,         IORING_OP_WRITE,
-    IORING_OP_SEND,       IORING_OP_RECV,         OP_CODE_READ_MULTISHOT,
+    IORING_OP_NOP,        IORING_OP_READV,        IORING_OP_WRITEV,   IORING_OP_FSYNC,
+    IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED,  IORING_OP_POLL_ADD, IORING_OP_ACCEPT,
+    IORING_OP_FALLOCATE,  IORING_OP_ASYNC_CANCEL, IORING_OP_READ,     IORING_OP_WRITE,
+    IORING_OP_SEND,       IORING_OP_RECV,
 };
-
-static int probe_opcodes(struct ring *ring)
-{
-    struct io_uring_probe *probe = io_uring_get_probe_ring(&ring->uring);
-
-    if (!probe)
-        return -ENOMEM;
-    for (size_t i = 0; i < array_count(opcodes_in_use); i++) {
-        uint8_t opcode = opcodes_in_use[i];
-
-        if (opcode <= probe->last_op && probe->ops[opcode].flags & IO_URING_OP_SUPPORTED)
-            ring->opcodes |= 1ULL << opcode;
-    }
-    io_uring_free_probe(probe);
-    return 0;
-}
 
 /* The file table is optional: without it operations name descriptors, which costs 20 ns each. */
 static int files_create(struct ring *ring, uint32_t file_count)
@@ -133,9 +117,7 @@ int ring_create(struct ring *ring, uint32_t entries, uint32_t file_count, struct
     /* The array maps slots to SQEs; ours are used in order, so it is written once. */
     for (uint32_t i = 0; i < ring->uring.sq.ring_entries; i++)
         ring->uring.sq.array[i] = i;
-    ret = probe_opcodes(ring);
-    if (ret == 0)
-        ret = files_create(ring, file_count);
+    ret = files_create(ring, file_count);
     if (ret < 0) {
         err_set(err, ret, "io_uring_register: %s", strerror(-ret));
         ring_destroy(ring);
@@ -158,8 +140,7 @@ static int ring_register(const struct ring *ring, unsigned opcode, void *arg, un
 static int restrict_ring(struct ring *ring)
 {
     struct io_uring_restriction rules[array_count(opcodes_in_use) + 3] = {
-        {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
-         .sqe_flags = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT},
+        {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_FIXED_FILE},
         {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_FILES_UPDATE},
         /* A thread has room for 16 ring descriptors, and each holds its ring. */
         {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_UNREGISTER_RING_FDS},
@@ -167,9 +148,8 @@ static int restrict_ring(struct ring *ring)
     unsigned count = 3;
 
     for (size_t i = 0; i < array_count(opcodes_in_use); i++)
-        if (ring_has_opcode(ring, opcodes_in_use[i]))
-            rules[count++] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_OP,
-                                                           .sqe_op = opcodes_in_use[i]};
+        rules[count++] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_OP,
+                                                       .sqe_op = opcodes_in_use[i]};
     return ring_register(ring, IORING_REGISTER_RESTRICTIONS, rules, count);
 }
 
@@ -218,6 +198,37 @@ int ring_decide(struct ring *ring, int error)
     }
 }
 
+int ring_register_memory(struct ring *ring, const struct iovec *regions, uint32_t count)
+{
+    struct iovec slices[RING_REGIONS_MAX * RING_SLICES_MAX];
+    unsigned slice_count = 0;
+    int ret;
+
+    if (ring->region_count || ring->bound)
+        return -EBUSY;
+    if (count > RING_REGIONS_MAX)
+        return -ERANGE;
+    for (uint32_t i = 0; i < count; i++) {
+        char *base = regions[i].iov_base;
+        size_t left = regions[i].iov_len;
+
+        if (left > RING_SLICES_MAX * RING_SLICE_SIZE)
+            return -ERANGE;
+        ring->regions[i] = (struct ring_region){(uintptr_t)base, left, (uint16_t)slice_count};
+        while (left) {
+            size_t len = left < RING_SLICE_SIZE ? left : RING_SLICE_SIZE;
+
+            slices[slice_count++] = (struct iovec){base, len};
+            base += len;
+            left -= len;
+        }
+    }
+    ret = io_uring_register_buffers(&ring->uring, slices, slice_count);
+    if (ret == 0)
+        ring->region_count = count;
+    return ret;
+}
+
 int ring_register_file(struct ring *ring, int fd)
 {
     for (uint32_t word = 0; word < (ring->file_count + 63) / 64; word++) {
@@ -250,8 +261,8 @@ void ring_describe(const struct ring *ring, FILE *out)
 {
     fprintf(out,
             "io_uring: SINGLE_ISSUER DEFER_TASKRUN, %u submission and %u completion entries, "
-            "%u registered files%s, multishot read %s\n",
+            "%u registered files%s%s\n",
             ring->uring.sq.ring_entries, ring->uring.cq.ring_entries, ring->file_count,
             ring->enter_flags ? ", ring descriptor registered" : "",
-            ring_has_opcode(ring, OP_CODE_READ_MULTISHOT) ? "yes" : "no (Linux 6.7)");
+            ring->region_count ? ", memory registered" : "");
 }

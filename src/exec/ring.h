@@ -16,14 +16,26 @@
 #include "base/compiler.h"
 #include "base/err.h"
 
+enum { RING_REGIONS_MAX = 4, RING_SLICES_MAX = 1024 };
+/* The kernel registers at most this much as one buffer. */
+#define RING_SLICE_SIZE (1ULL << 30)
+
+/* Memory that is registered as fixed buffers, one for each slice of it. */
+struct ring_region {
+    uintptr_t base;
+    size_t size;
+    uint16_t first_index;
+};
+
 struct ring {
     struct io_uring uring;
     uint32_t sqe_tail;    /* SQEs filled in; published by ring_enter */
     uint32_t file_count;  /* slots of the registered file table; 0: none */
     uint64_t *file_slots; /* one bit per slot: in use */
     uint64_t enters;
-    uint64_t opcodes; /* one bit per opcode that the kernel knows, of those we use */
-    bool bound;       /* enabled, by the thread that owns it now */
+    bool bound; /* enabled, by the thread that owns it now */
+    struct ring_region regions[RING_REGIONS_MAX];
+    uint32_t region_count;
     int enter_fd;
     unsigned enter_flags; /* REGISTERED_RING when enter_fd is an index of registered descriptors */
 };
@@ -40,6 +52,9 @@ void ring_destroy(struct ring *ring);
  */
 must_check int ring_bind(struct ring *ring, struct err *err);
 
+/* See executor_register_memory. */
+must_check int ring_register_memory(struct ring *ring, const struct iovec *regions, uint32_t count);
+
 int ring_register_file(struct ring *ring, int fd);
 void ring_unregister_file(struct ring *ring, int slot);
 
@@ -48,15 +63,25 @@ void ring_unregister_file(struct ring *ring, int slot);
 int ring_explain(int error, int disabled, struct err *err);
 void ring_describe(const struct ring *ring, FILE *out);
 
-static inline bool ring_has_opcode(const struct ring *ring, unsigned opcode)
-{
-    return opcode < 64 && ring->opcodes >> opcode & 1;
-}
-
 /* SQEs that the kernel has not taken yet. */
 static inline uint32_t ring_unsubmitted(const struct ring *ring)
 {
     return ring->sqe_tail - io_uring_smp_load_acquire(ring->uring.sq.khead);
+}
+
+/* The fixed buffer that holds all of these bytes, or -1. */
+static inline int ring_find_buffer(const struct ring *ring, const void *bytes, uint32_t len)
+{
+    for (uint32_t i = 0; i < ring->region_count; i++) {
+        const struct ring_region *region = &ring->regions[i];
+        uintptr_t offset = (uintptr_t)bytes - region->base;
+
+        if (offset < region->size && len <= region->size - offset)
+            return len <= RING_SLICE_SIZE - offset % RING_SLICE_SIZE
+                       ? region->first_index + (int)(offset / RING_SLICE_SIZE)
+                       : -1;
+    }
+    return -1;
 }
 
 /* A free SQE, not cleared, or NULL when the queue is full. */

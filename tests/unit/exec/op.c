@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -451,8 +452,8 @@ Test(op, short_transfers_go_on_where_they_stopped)
     stream_start(&writer, executor, fds[1], out, &write_type);
     stream_start(&reader, executor, fds[0], in, &read_type);
     fixture_finish(executor);
-    cr_assert_gt(writer.transfers, 1, "a pipe takes less at once");
-    cr_assert_gt(reader.transfers, 1);
+    /* The writer's are short too where the kernel does not let a worker thread wait (from 6.4). */
+    cr_assert_gt(reader.transfers, 1, "a pipe holds less");
     cr_assert_arr_eq(in, out, STREAM_SIZE);
     free(out);
     free(in);
@@ -572,6 +573,103 @@ Test(op, a_full_file_table_falls_back_to_plain_descriptors)
     io_file_unregister(executor, &files[66]);
     cr_assert_eq(io_file_register(executor, fd).slot, 66, "a free slot is used again");
     executor_destroy(executor);
+}
+
+enum { REGION_SIZE = 1 << 20 };
+
+struct fixed {
+    struct task task;
+    struct op ops[4];
+    struct iovec iov;
+    char *inside;
+    char outside[16];
+    int fd;
+};
+
+static enum task_verdict fixed_poll(struct task *task)
+{
+    struct fixed *const fixed = container_of(task, struct fixed, task);
+    struct io_file file = io_file_plain(fixed->fd);
+
+    ASYNC_BEGIN(task)
+        ;
+        memcpy(fixed->inside, "registered", 11);
+        memcpy(fixed->outside, "plain", 6);
+        fixed->iov = (struct iovec){fixed->inside, 11};
+        op_write(&fixed->ops[0], task, file, fixed->inside, 11, 0);
+        op_write(&fixed->ops[1], task, file, fixed->outside, 6, 100);
+        op_writev(&fixed->ops[2], task, file, &fixed->iov, 1, 200);
+        /* One byte too many for the region: not fixed, and no fault either. */
+        op_write(&fixed->ops[3], task, file, fixed->inside + REGION_SIZE - 1, 2, 300);
+        cr_assert_str_eq(op_name(&fixed->ops[0]), "WRITE_FIXED");
+        cr_assert_str_eq(op_name(&fixed->ops[1]), "WRITE");
+        cr_assert_str_eq(op_name(&fixed->ops[2]), "WRITE_FIXED");
+        cr_assert_str_eq(op_name(&fixed->ops[3]), "WRITE");
+        AWAIT(task, FIRST, task->in_flight == 0);
+        cr_assert_eq(fixed->ops[0].result, 11);
+        cr_assert_eq(fixed->ops[1].result, 6);
+        cr_assert_eq(fixed->ops[2].result, 11);
+        cr_assert_eq(fixed->ops[3].result, 2);
+        op_read(&fixed->ops[0], task, file, fixed->inside + 4096, 11, 200);
+        op_read(&fixed->ops[1], task, file, fixed->outside, 6, 100);
+        cr_assert_str_eq(op_name(&fixed->ops[0]), "READ_FIXED");
+        AWAIT(task, SECOND, task->in_flight == 0);
+        cr_assert_str_eq(fixed->inside + 4096, "registered");
+        cr_assert_str_eq(fixed->outside, "plain");
+        ASYNC_END(task);
+}
+
+Test(op, buffers_in_registered_memory_are_fixed_and_others_are_not)
+{
+    static const struct task_type type = {.name = "fixed", .poll = fixed_poll};
+    struct executor *executor = fixture_create(NULL);
+    struct fixed fixed = {.fd = open_scratch()};
+    struct iovec region = {.iov_len = REGION_SIZE};
+    int ret;
+
+    fixed.inside =
+        mmap(NULL, 2 * REGION_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(fixed.inside, MAP_FAILED);
+    region.iov_base = fixed.inside;
+    ret = executor_register_memory(executor, &region, 1);
+    if (ret == -ENOMEM)
+        cr_skip_test("the limit on locked memory is too low");
+    cr_assert_eq(ret, 0);
+    cr_assert_eq(executor_register_memory(executor, &region, 1), -EBUSY, "once");
+    task_spawn(&fixed.task, executor, &type);
+    fixture_finish(executor);
+    munmap(fixed.inside, 2 * REGION_SIZE);
+}
+
+Test(op, a_buffer_across_two_slices_of_registered_memory_is_not_fixed)
+{
+    const struct ring ring = {
+        .regions = {{.base = 0x1000, .size = 3 * RING_SLICE_SIZE, .first_index = 0},
+                    {.base = 16 * RING_SLICE_SIZE, .size = 0x2000, .first_index = 3}},
+        .region_count = 2,
+    };
+    const struct {
+        uintptr_t address;
+        uint32_t len;
+        int index;
+    } cases[] = {
+        {0x1000, 1, 0},
+        {0xfff, 1, -1},
+        {0x1000 + RING_SLICE_SIZE - 1, 1, 0},
+        {0x1000 + RING_SLICE_SIZE - 1, 2, -1},
+        {0x1000 + RING_SLICE_SIZE, 4096, 1},
+        {0x1000 + 3 * RING_SLICE_SIZE - 1, 1, 2},
+        {0x1000 + 3 * RING_SLICE_SIZE - 1, 2, -1},
+        {0x1000 + 3 * RING_SLICE_SIZE, 1, -1},
+        {16 * RING_SLICE_SIZE + 0x1000, 0x1000, 3},
+        {16 * RING_SLICE_SIZE + 0x1000, 0x1001, -1},
+        {16 * RING_SLICE_SIZE, UINT32_MAX, -1},
+        {UINTPTR_MAX, UINT32_MAX, -1},
+    };
+
+    for (unsigned i = 0; i < array_count(cases); i++)
+        cr_assert_eq(ring_find_buffer(&ring, (void *)cases[i].address, cases[i].len),
+                     cases[i].index, "case %u", i);
 }
 
 /* ---- sockets ---- */

@@ -56,6 +56,8 @@ Test(op, batch_of_reads_that_do_not_wait_is_served_in_order)
     reader.fd = fds[0];
     task_spawn(&reader.task, executor, &reader_type);
     cr_assert_eq(executor_run(executor), 0);
+    if (reader.ops[0].result == -EOPNOTSUPP)
+        cr_skip_test("this kernel cannot read from a socket without waiting (Linux 6.4 can)");
     cr_assert_eq(reader.ops[0].result, 6);
     cr_assert_str_eq(reader.messages[0], "first");
     cr_assert_eq(reader.ops[1].result, 7);

@@ -116,7 +116,6 @@ Test(ring, the_description_says_what_is_in_use)
     fclose(out);
     cr_assert(strstr(text, "16 submission"), "%s", text);
     cr_assert(strstr(text, "4 registered files"), "%s", text);
-    cr_assert(strstr(text, "multishot read"), "%s", text);
     free(text);
     ring_destroy(&ring);
 }
