@@ -1,6 +1,5 @@
 /* The PCI bus and the virtio devices in its slots. The order is what the guest's names (vda, eth0)
  * follow. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +8,7 @@
 #include "mem/x86_64/layout.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
+#include "virtio/net.h"
 #include "virtio/rng.h"
 #include "vmm/guest_private.h"
 
@@ -83,6 +83,44 @@ static int disk_add(struct guest *guest, size_t index, struct err *err)
     return ret ? ret : slot_add(guest, device, err);
 }
 
+/* The same guest on the same tap has the same address at each start; FNV-1a spreads the names. */
+static void mac_derive(uint8_t mac[6], const char *tap_name)
+{
+    uint32_t hash = 2166136261U;
+
+    while (*tap_name)
+        hash = (hash ^ (uint8_t)*tap_name++) * 16777619U;
+    mac[0] = 0x52; /* locally administered, and as other monitors have it */
+    mac[1] = 0x54;
+    mac[2] = 0x00;
+    mac[3] = (uint8_t)(hash >> 16);
+    mac[4] = (uint8_t)(hash >> 8);
+    mac[5] = (uint8_t)hash;
+}
+
+static int net_add(struct guest *guest, size_t index, struct err *err)
+{
+    const struct virtio_context context = device_context(guest);
+    const struct net_option *option = &guest->host.config->nets[index];
+    const struct tap_config tap_config = {
+        .name = option->tap_name, .fd = option->tap_fd, .queue_count = option->pair_count};
+    struct net_config config = {
+        .name = device_name(guest, "net", index), .has_mac = true, .mtu = option->mtu};
+    struct virtio_device *device;
+    struct tap tap;
+    int ret = tap_open(&tap, &tap_config, err);
+
+    if (ret)
+        return ret;
+    if (option->has_mac)
+        memcpy(config.mac, option->mac, sizeof(config.mac));
+    else
+        mac_derive(config.mac, tap.name);
+    /* The tap is the device's from here on, also when this fails. */
+    ret = virtio_net_create(&device, &context, &config, &tap, err);
+    return ret ? ret : slot_add(guest, device, err);
+}
+
 static int rng_add(struct guest *guest, struct err *err)
 {
     const struct virtio_context context = device_context(guest);
@@ -109,8 +147,8 @@ int slots_create(struct guest *guest, struct err *err)
 
     for (size_t i = 0; !ret && i < config->disk_count; i++)
         ret = disk_add(guest, i, err);
-    if (!ret && config->net_count)
-        ret = err_set(err, -ENOSYS, "virtio-net is not in this build yet");
+    for (size_t i = 0; !ret && i < config->net_count; i++)
+        ret = net_add(guest, i, err);
     if (!ret && console)
         ret = console_add(guest, console, err);
     if (!ret && !config->no_rng)
