@@ -125,11 +125,11 @@ static bool direct_read_works(int fd, uint8_t *buffer, uint32_t len)
 
 /*
  * Finds the alignment that O_DIRECT wants by trying: the kernel tells it (statx, STATX_DIOALIGN)
- * for some file systems only.
+ * for some file systems only. Buffers are aligned to blocks too, although many devices take less:
+ * where the kernel has to split a vector of several buffers, it does so between blocks.
  */
 static int probe_direct(struct disk *disk, uint32_t *block_size, struct err *err)
 {
-    static const uint32_t memory_aligns[] = {4, DISK_SECTOR_SIZE, DISK_BLOCK_SIZE_MAX};
     uint8_t *buffer;
     int ret;
 
@@ -141,21 +141,18 @@ static int probe_direct(struct disk *disk, uint32_t *block_size, struct err *err
     buffer = aligned_alloc(DISK_BLOCK_SIZE_MAX, 2UL * DISK_BLOCK_SIZE_MAX);
     if (!buffer)
         return err_set(err, -ENOMEM, "disk %s: out of memory", disk->path);
-    ret = -EINVAL;
     for (*block_size = DISK_SECTOR_SIZE; *block_size < DISK_BLOCK_SIZE_MAX; *block_size *= 2)
         if (direct_read_works(disk->fd, buffer, *block_size))
             break;
-    for (size_t i = 0; ret && i < array_count(memory_aligns); i++) {
-        disk->memory_align = memory_aligns[i];
-        if (direct_read_works(disk->fd, buffer + memory_aligns[i], *block_size))
-            ret = 0;
-    }
+    disk->memory_align = *block_size;
+    if (!direct_read_works(disk->fd, buffer + *block_size, *block_size))
+        disk->memory_align = DISK_BLOCK_SIZE_MAX;
+    if (!direct_read_works(disk->fd, buffer, *block_size))
+        ret = err_set(err, -EINVAL,
+                      "disk %s: direct I/O does not work on blocks of up to %d bytes; drop direct",
+                      disk->path, DISK_BLOCK_SIZE_MAX);
     free(buffer);
-    if (ret)
-        return err_set(err, ret,
-                       "disk %s: direct I/O does not work on blocks of up to %d bytes; drop direct",
-                       disk->path, DISK_BLOCK_SIZE_MAX);
-    return 0;
+    return ret;
 }
 
 /* A figure of a block device's queue in sysfs, for a partition that of its disk; 0 if unknown. */

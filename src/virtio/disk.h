@@ -23,8 +23,8 @@ enum {
 };
 
 struct disk_config {
-    /* Outlives the disk. /proc/self/fd/N is an open descriptor that was passed in, used as it is.
-     */
+    /* Outlives the disk. /proc/self/fd/N is a descriptor that was passed in: it is used as it is
+     * open, with O_DIRECT and O_NONBLOCK set as the disk needs them. */
     const char *path;
     bool read_only;
     bool direct;         /* O_DIRECT */
@@ -41,7 +41,7 @@ struct disk {
     uint32_t io_min;              /* preferred sizes of I/O in bytes; 0: none */
     uint32_t io_opt;
     uint32_t discard_granularity; /* bytes; 0: discard is not possible */
-    uint32_t memory_align;        /* that buffers need: 1 unless direct */
+    uint32_t memory_align;        /* that buffers need: 1 unless direct, then a power of two */
     bool read_only;
 };
 

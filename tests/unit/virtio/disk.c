@@ -276,7 +276,7 @@ DiskTest(direct_disk_tells_what_alignment_it_needs)
 
     if (ret)
         cr_skip_test("the file system of /tmp has no O_DIRECT");
-    cr_assert_geq(disk.memory_align, 4);
+    cr_assert_geq(disk.memory_align, disk.block_size);
     cr_assert_eq(pwrite(disk.fd, buffer + disk.memory_align, disk.block_size, disk.block_size),
                  disk.block_size);
     disk_close(&disk);
