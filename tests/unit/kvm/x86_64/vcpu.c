@@ -40,7 +40,7 @@ PAYLOAD(triple_fault_payload, "64",
 /* Code from device memory cannot be fetched. */
 PAYLOAD(lost_payload, "64", "mov eax, 0xd0000000\n mov ecx, 0x1234\n jmp rax\n");
 /* What a kernel leaves behind: local APIC on, a masked PIC, an IOAPIC pin, a time stamp counter and
- * debug registers of its own, kvm-clock writing to DATA_ADDR. */
+ * debug registers of its own, kvm-clock writing to DATA_ADDR, the local APIC in x2APIC mode. */
 PAYLOAD(dirty_payload, "64",
     "mov ebx, 0xfee00000\n mov dword ptr [rbx + 0xf0], 0x1ff\n"
     "mov al, 0xaa\n out 0x21, al\n"
@@ -48,6 +48,8 @@ PAYLOAD(dirty_payload, "64",
     "mov rax, 0x123\n mov dr0, rax\n"
     "mov ecx, 0x4b564d01\n mov eax, 0x30001\n xor edx, edx\n wrmsr\n"
     "mov ecx, 0x2ff\n xor eax, eax\n wrmsr\n"
+    "mov ecx, 0x1b\n rdmsr\n or eax, 0x400\n wrmsr\n rdmsr\n mov [rsi + 0x200], eax\n"
+    "mov ecx, 0x277\n rdmsr\n xor eax, 6\n wrmsr\n"
     DONE);
 PAYLOAD(clean_payload, "64",
     "mov ebx, 0xfee00000\n mov eax, [rbx + 0xf0]\n mov [rsi + 0x100], eax\n"
@@ -57,6 +59,8 @@ PAYLOAD(clean_payload, "64",
     "mov rax, dr0\n mov [rsi + 0x10c], eax\n"
     "mov ecx, 0x4b564d01\n rdmsr\n mov [rsi + 0x110], eax\n"
     "mov ecx, 0x2ff\n rdmsr\n mov [rsi + 0x114], eax\n"
+    "mov ecx, 0x1b\n rdmsr\n mov [rsi + 0x118], eax\n"
+    "mov ecx, 0x277\n rdmsr\n mov [rsi + 0x11c], eax\n"
     DONE);
 PAYLOAD(kick_payload, "64",
     "mov ebx, 0xd0000100\n mov word ptr [rbx], 7\n mov word ptr [rbx], 8\n" DONE);
@@ -207,7 +211,7 @@ Test(vcpu, one_that_stopped_by_itself_does_not_resume)
 }
 
 struct clean_state {
-    uint32_t apic_spurious, pic_mask, ioapic_pin, dr0, kvm_clock, mtrr_default;
+    uint32_t apic_spurious, pic_mask, ioapic_pin, dr0, kvm_clock, mtrr_default, apic_base, pat;
 };
 
 static struct clean_state read_clean_state(void)
@@ -224,6 +228,7 @@ static struct clean_state read_clean_state(void)
 Test(vcpu, reset_undoes_everything_that_a_guest_did)
 {
     struct clean_state before, after;
+    uint32_t dirty_apic_base;
     struct err err;
 
     guest_open(&guest, 1);
@@ -232,6 +237,9 @@ Test(vcpu, reset_undoes_everything_that_a_guest_did)
     cr_assert_eq(vm_reset(guest.vm, &err), 0, "%s", err.text);
     guest_load(&guest, VM_ENTRY_LONG, dirty_payload, dirty_payload_end);
     guest_run(&guest);
+    cr_assert_eq(
+        gmem_read(guest.mem, gpa(DATA_ADDR + 0x200), &dirty_apic_base, sizeof(dirty_apic_base)), 0);
+    cr_assert_neq(dirty_apic_base, before.apic_base);
     guest_pause(&guest);
     cr_assert_eq(vm_reset(guest.vm, &err), 0, "%s", err.text);
     after = read_clean_state();
@@ -241,6 +249,8 @@ Test(vcpu, reset_undoes_everything_that_a_guest_did)
     cr_assert_eq(after.dr0, before.dr0);
     cr_assert_eq(after.kvm_clock, before.kvm_clock);
     cr_assert_eq(after.mtrr_default, before.mtrr_default);
+    cr_assert_eq(after.apic_base, before.apic_base);
+    cr_assert_eq(after.pat, before.pat);
     guest_close(&guest);
 }
 
