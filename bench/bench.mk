@@ -25,9 +25,22 @@ bench-kvm: $(O)/bench-kvm
 	@mkdir -p build/bench
 	$(O)/bench-kvm --json build/bench/kvm.json
 
+VIRTIO_BENCH_OBJ := $(call obj,bench/virtio.c bench/report.c)
+
+$(O)/bench-virtio: $(VIRTIO_BENCH_OBJ) $(OBJ)
+	$(if $(Q),@echo LINK $@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+-include $(VIRTIO_BENCH_OBJ:.o=.d)
+
+.PHONY: bench-virtio
+bench-virtio: $(O)/bench-virtio
+	@mkdir -p build/bench
+	$(O)/bench-virtio --json build/bench/virtio.json
+
 .PHONY: bench-guest
 bench-guest: build/ringvm
 	bench/guest
 
 .PHONY: bench
-bench: bench-async bench-kvm bench-guest
+bench: bench-async bench-kvm bench-virtio bench-guest
