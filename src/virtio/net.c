@@ -25,6 +25,7 @@ enum {
     QUEUE_SIZE = 256,
     CONTROL_QUEUE_SIZE = 64,
     CONTROL_CHAIN_MAX = 64,
+    CONTROL_BATCH = 4, /* commands per turn: some are system calls that take a lock of the host */
     QUEUE_COUNT_MAX = 2 * TAP_QUEUE_COUNT_MAX + 1,
     ETHERNET_MTU = 1500,
     /* Ethernet header with a VLAN tag. */
@@ -79,6 +80,9 @@ static unsigned offloads_of(uint64_t features)
     for (size_t i = 0; i < array_count(guest_offloads); i++)
         if (features & BIT(guest_offloads[i].feature))
             offloads |= guest_offloads[i].offload;
+    /* The kernel knows them together only; not to segment is always right. */
+    if (~offloads & (TUN_F_USO4 | TUN_F_USO6))
+        offloads &= ~(unsigned)(TUN_F_USO4 | TUN_F_USO6);
     return offloads;
 }
 
@@ -161,7 +165,7 @@ static bool control_command(struct net *net, struct virtq_chain *chain)
 
 static enum virtio_pump_verdict control_pump(struct net *net, struct virtio_queue *queue)
 {
-    for (int i = 0; i < VIRTIO_PUMP_BATCH; i++) {
+    for (int i = 0; i < CONTROL_BATCH; i++) {
         struct virtq_chain chain = {.iov = net->control_iov, .iov_max = CONTROL_CHAIN_MAX};
         uint8_t *ack;
         bool is_last;

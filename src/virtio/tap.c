@@ -165,8 +165,11 @@ int tap_open(struct tap *tap, const struct tap_config *config, struct err *err)
     int ret;
 
     CHECK(config->queue_count && config->queue_count <= TAP_QUEUE_COUNT_MAX);
-    CHECK(config->name || config->queue_count == 1);
     *tap = (struct tap){0};
+    if (!config->name && config->queue_count > 1)
+        return err_set(err, -EINVAL,
+                       "tap descriptor %d: serves one queue pair; drop vq-pairs, or use tap-name",
+                       config->fd);
     ret = config->name ? open_by_name(tap, config, err) : open_passed(tap, config, err);
     for (uint16_t i = 0; !ret && i < tap->queue_count; i++)
         if (ioctl(tap->fds[i], TUNSETVNETHDRSZ, &header_size) < 0)

@@ -25,7 +25,7 @@ enum { TAP_QUEUE_COUNT_MAX = 8, TAP_HEADER_SIZE = 12 };
 struct tap_config {
     const char *name;     /* made if it is not there and the user may; NULL: use fd */
     int fd;               /* passed in: a tap with IFF_NO_PI and IFF_VNET_HDR */
-    uint16_t queue_count; /* 1 to TAP_QUEUE_COUNT_MAX; 1 with fd */
+    uint16_t queue_count; /* 1 to TAP_QUEUE_COUNT_MAX; with fd only 1 is possible */
 };
 
 /* All read-only. */

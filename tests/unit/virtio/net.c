@@ -729,6 +729,27 @@ static void status_write(struct rig *rig, uint8_t status)
     fake_driver_write(rig->driver, VIRTIO_PCI_CAP_COMMON_CFG, VIRTIO_PCI_COMMON_STATUS, 1, status);
 }
 
+/* Every set of receive offloads that passes negotiation also starts the device. */
+Test(virtio_net, any_valid_set_of_offloads_starts_the_device)
+{
+    const uint8_t bits[] = {VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6,
+                            VIRTIO_NET_F_GUEST_ECN, 54, 55}; /* GUEST_USO4 and 6 */
+    struct rig rig = {.peer = -1};
+
+    rig_tap(&rig, 1);
+    for (unsigned set = 0; set < 32; set++) {
+        uint64_t features = BIT(VIRTIO_NET_F_GUEST_CSUM);
+
+        for (size_t i = 0; i < sizeof(bits); i++)
+            features |= set & 1U << i ? BIT(bits[i]) : 0;
+        if (set & 4 && !(set & 3)) /* ECN alone is not valid */
+            continue;
+        fake_driver_start(rig.driver, features, 0);
+        fake_driver_reset(rig.driver);
+    }
+    rig_end(&rig);
+}
+
 Test(virtio_net, features_need_those_they_build_on)
 {
     const uint64_t refused[] = {

@@ -223,6 +223,9 @@ Test(tap, passed_descriptor_of_another_kind_is_refused)
     struct tap_config config = {.queue_count = 1, .fd = 999};
 
     assert_refused(&config, -EBADF, "descriptor 999: is not open");
+    config.queue_count = 2;
+    assert_refused(&config, -EINVAL, "serves one queue pair");
+    config.queue_count = 1;
     config.fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     assert_refused(&config, -EINVAL, "is not a tap");
     enter_namespace();
