@@ -198,7 +198,7 @@ int virtq_pop(struct virtq *vq, struct virtq_chain *chain)
         if (ret <= 0)
             return ret;
     }
-    head = __atomic_load_n(&vq->avail->ring[vq->avail_next % vq->size], __ATOMIC_RELAXED);
+    head = __atomic_load_n(&vq->avail->ring[vq->avail_next & (vq->size - 1)], __ATOMIC_RELAXED);
     if (head >= vq->size)
         return queue_break(vq, "an avail ring entry out of range");
     bit = 1ULL << head % BITMAP_BITS;
@@ -230,7 +230,7 @@ void virtq_push(struct virtq *vq, const struct virtq_chain *chain, uint32_t len)
     vq->in_flight_count--;
     if (vq->error)
         return;
-    elem = &vq->used->ring[vq->used_next % vq->size];
+    elem = &vq->used->ring[vq->used_next & (vq->size - 1)];
     elem->id = chain->head;
     elem->len = len;
     vq->used_next++;
