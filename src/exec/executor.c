@@ -493,10 +493,10 @@ int executor_run_until(struct executor *executor, bool (*until)(void *arg), void
         /* An executor that will not poll submits with the sleep, in one system call. */
         if (executor_has_ready(executor) || executor->poller.window_ns)
             ret = submit_and_reap(executor);
-        if (ret == 0 && !executor_has_ready(executor))
-            ret = idle(executor);
         if (unlikely(executor->error))
             ret = executor->error;
+        if (ret == 0 && !executor_has_ready(executor))
+            ret = idle(executor);
     }
     /* What was started goes to the kernel also when nobody runs the executor for a while. */
     op_backlog_flush(executor);

@@ -338,6 +338,42 @@ Test(op, cancels_wait_in_the_backlog_too)
     fixture_finish(executor);
 }
 
+static enum task_verdict until_quiet_poll(struct task *task)
+{
+    return task->in_flight ? TASK_PENDING : TASK_DONE;
+}
+
+Test(op, one_that_completes_before_its_queued_cancel_takes_that_along)
+{
+    static const struct task_type type = {.name = "quiet", .poll = until_quiet_poll};
+    const struct executor_config config = {.entries = 4};
+    struct executor *executor = fixture_create(&config);
+    struct op ops[8] = {0};
+    struct task task;
+
+    task_spawn(&task, executor, &type);
+    for (unsigned i = 0; i < 4; i++)
+        op_nop(&ops[i], &task);
+    /* As if it had been with the kernel for long. */
+    ops[4] = (struct op){.task = &task, .status = OP_SUBMITTED, .opcode = IORING_OP_NOP};
+    task.in_flight++;
+    for (unsigned i = 5; i < 8; i++) {
+        if (i == 6)
+            op_cancel(&ops[4]);
+        op_nop(&ops[i], &task);
+    }
+    cr_assert(op_is_in_flight(&ops[4]), "its cancel waits for room");
+    op_complete(&ops[4], 7, 0);
+    cr_assert_eq(ops[4].result, 7);
+    ops[4] = (struct op){0};
+    /* The frame may be gone: nothing points at it, and the others are still in order. */
+    cr_assert_eq(executor->backlog_first, &ops[5]);
+    cr_assert_eq(ops[5].next, &ops[6]);
+    cr_assert_eq(ops[6].next, &ops[7]);
+    cr_assert_null(ops[7].next);
+    fixture_finish(executor);
+}
+
 /* ---- interruptions ---- */
 
 static enum task_verdict interrupted_poll(struct task *task)

@@ -169,3 +169,41 @@ Test(watch, is_looked_at_while_busy_and_taken_off_before_a_sleep)
     fixture_finish(executor);
     cr_assert_eq(queue.used, 1);
 }
+
+static bool late_rearm(struct watch *watch)
+{
+    struct queue *queue = container_of(watch, struct queue, watch);
+
+    /* The driver comes between the last look of the busy executor and the request for kicks, and
+     * has no reason to kick. */
+    atomic_store(&queue->avail, queue->target);
+    return queue_rearm(watch);
+}
+
+static const struct watch_type late_watch = {queue_has_work, late_rearm};
+
+static enum task_verdict late_poll(struct task *task)
+{
+    struct queue *const queue = container_of(task, struct queue, task);
+
+    queue->used = atomic_load_explicit(&queue->avail, memory_order_acquire);
+    if (queue->used == queue->target)
+        return TASK_DONE;
+    watch_start(&queue->watch, task->executor, &late_watch);
+    return TASK_PENDING;
+}
+
+Test(watch, work_that_is_found_at_the_last_look_forbids_the_sleep, .timeout = 10)
+{
+    static const struct task_type type = {.name = "late", .poll = late_poll};
+    const struct executor_config configs[2] = {{.poll_us_max = 0}, {.poll_us_max = 5}};
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct executor *executor = fixture_create(&configs[i]);
+        struct queue queue = {.target = 1};
+
+        task_spawn(&queue.task, executor, &type);
+        fixture_finish(executor);
+        cr_assert_eq(queue.rearms, 1);
+    }
+}
