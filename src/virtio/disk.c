@@ -16,6 +16,7 @@
 
 #include "base/arith.h"
 #include "base/check.h"
+#include "base/log.h"
 
 enum { FILE_BLOCK_SIZE = 4096 }; /* what the page cache works in */
 
@@ -257,6 +258,9 @@ static int measure(struct disk *disk, const struct disk_config *config, struct e
     ret = set_flags(disk, 0, O_NONBLOCK);
     if (ret)
         return err_set(err, ret, "disk %s: cannot set its flags", disk->path);
+    /* The owner of a file may spare each read the bookkeeping. */
+    if (set_flags(disk, O_NOATIME, 0))
+        log_debug("disk %s: reads update its access time", disk->path);
     ret = S_ISBLK(status.st_mode) ? measure_block_device(disk, &status, err)
                                   : measure_file(disk, &status, err);
     if (ret)

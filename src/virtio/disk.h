@@ -24,7 +24,7 @@ enum {
 
 struct disk_config {
     /* Outlives the disk. /proc/self/fd/N is a descriptor that was passed in: it is used as it is
-     * open, with O_DIRECT and O_NONBLOCK set as the disk needs them. */
+     * open, with its status flags set as the disk needs them. */
     const char *path;
     bool read_only;
     bool direct;         /* O_DIRECT */

@@ -85,6 +85,7 @@ DiskTest(regular_file_is_measured)
     cr_assert_eq(disk.block_size, 512);
     cr_assert_eq(disk.physical_block_size, 4096);
     cr_assert_eq(disk.memory_align, 1);
+    cr_assert(fcntl(disk.fd, F_GETFL) & O_NOATIME, "the owner of a file is spared access times");
     cr_assert_not(disk.read_only);
     disk_close(&disk);
 }
