@@ -138,7 +138,10 @@ static void bar_changed(struct pci_function *function, unsigned bar)
     card->present ^= 1U << bar;
 }
 
-static const struct pci_function_ops card_ops = {config_access, bar_changed};
+static const struct pci_function_ops card_ops = {
+    .config_access = config_access,
+    .bar_changed = bar_changed,
+};
 
 static void card_create(struct machine *machine, unsigned index)
 {
