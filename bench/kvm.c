@@ -23,11 +23,15 @@ enum {
     PORT = 0x110,
     RUN_COUNT = 9,
     EXIT_COUNT = 20000,
+    POLL_US = 50,
     SMOKE_EXIT_COUNT = 200
 };
 
-/* Real mode: mov dx, PORT; 1: out dx, al; jmp 1b */
-static const uint8_t payload[] = {0xba, 0x10, 0x01, 0xee, 0xeb, 0xfd};
+/* Real mode: mov dx, PORT; 1: mov cx, DELAY; loop .; out dx, al; jmp 1b */
+static const uint8_t payload[] = {0xba, 0x10, 0x01, 0xb9, 0x00, 0x00, 0xe2, 0xfe, 0xee, 0xeb, 0xf8};
+
+/* Guest instructions between two exits: none, or for so long that the executor falls asleep. */
+enum { DELAY_OFFSET = 4, DELAY_NONE = 1, DELAY_LONG = 1000, DELAY_LONG_SHARE = 20 };
 
 struct machine {
     struct kvm *kvm;
@@ -93,7 +97,7 @@ static bool is_ended(void *arg)
 
 static const struct vm_events events = {.stopped = stopped, .parked = parked, .ended = ended};
 
-static void machine_open(struct machine *machine, uint32_t poll_us)
+static void machine_open(struct machine *machine, uint32_t poll_us, uint16_t delay)
 {
     const struct gmem_range ram = {.size = 0x10000};
     const struct executor_config executor_config = {.poll_us_max = poll_us};
@@ -109,6 +113,8 @@ static void machine_open(struct machine *machine, uint32_t poll_us)
         executor_create(&machine->executor, &executor_config, &err))
         fail(&err);
     CHECK_CMP(gmem_write(machine->mem, gpa(CODE_ADDR), payload, sizeof(payload)), ==, 0);
+    CHECK_CMP(gmem_write(machine->mem, gpa(CODE_ADDR + DELAY_OFFSET), &delay, sizeof(delay)), ==,
+              0);
 
     const struct vm_config config = {
         .kvm = machine->kvm,
@@ -156,19 +162,26 @@ static double exits_bare(const struct machine *machine, uint64_t count)
 
     vcpu->run->immediate_exit = 0;
     for (uint64_t i = 0; i < count; i++) {
-        CHECK_CMP(ioctl(vcpu->fd, KVM_RUN, 0), ==, 0);
+        int ret;
+
+        /* Completions of the executor's ring, which this thread owns too, interrupt it. */
+        do {
+            ret = ioctl(vcpu->fd, KVM_RUN, 0);
+        } while (ret && errno == EINTR);
+        CHECK_CMP(ret, ==, 0);
         CHECK(vcpu->run->exit_reason == KVM_EXIT_IO);
     }
     return (double)(clock_now_ns() - begin_ns) / (double)count / 1e3;
 }
 
-static void bench_exits(struct report *report, const char *name, uint32_t poll_us, uint64_t count)
+static void bench_exits(struct report *report, const char *name, uint32_t poll_us, uint16_t delay,
+                        uint64_t count)
 {
     struct report_row *row = report_add(report, name, "us", "bare KVM_RUN loop");
     struct machine machine;
     struct vcpu_stats stats;
 
-    machine_open(&machine, poll_us);
+    machine_open(&machine, poll_us, delay);
     for (int i = 0; i < RUN_COUNT; i++) {
         report_sample(&row->ours, exits_by_executor(&machine, count));
         report_sample(&row->other, exits_bare(&machine, count));
@@ -212,7 +225,7 @@ static void bench_messages(struct report *report, uint64_t count)
     uint32_t direct, by_eventfd;
     int fd;
 
-    machine_open(&machine, 0);
+    machine_open(&machine, 0, DELAY_NONE);
     chip = vm_msi_chip(machine.vm);
     CHECK_CMP(ioctl(machine.vm->vcpus[0].fd, KVM_GET_LAPIC, &lapic), ==, 0);
     memcpy(&lapic.regs[0xf0], &spurious, sizeof(spurious));
@@ -248,8 +261,11 @@ int main(int argc, char **argv)
         }
     }
     report_print_heading(stdout);
-    bench_exits(&report, "port exit, polling 50 us", 50, count);
-    bench_exits(&report, "port exit, no polling", 0, count);
+    bench_exits(&report, "exits in a row, polling", POLL_US, DELAY_NONE, count);
+    bench_exits(&report, "exits in a row, no polling", 0, DELAY_NONE, count);
+    bench_exits(&report, "exits now and then, polling", POLL_US, DELAY_LONG,
+                count / DELAY_LONG_SHARE);
+    bench_exits(&report, "exits now and then, no polling", 0, DELAY_LONG, count / DELAY_LONG_SHARE);
     bench_messages(&report, count);
     printf("run delay of this thread: %.1f ms\n",
            (double)(report_run_delay_ns() - delay_ns) / (double)NS_PER_MS);

@@ -521,13 +521,11 @@ bool executor_is_current(const struct executor *executor)
     return executor_current == executor;
 }
 
-bool executor_answers_soon(const struct executor *executor)
+bool executor_is_elsewhere(const struct executor *executor)
 {
-    const struct inbox *inbox = &executor->inbox;
-    int cpu = atomic_load_explicit(&inbox->owner_cpu, memory_order_relaxed);
+    int cpu = atomic_load_explicit(&executor->inbox.owner_cpu, memory_order_relaxed);
 
-    return atomic_load_explicit(&inbox->state, memory_order_relaxed) == INBOX_PROCESSING &&
-           cpu >= 0 && cpu != cpu_current();
+    return cpu >= 0 && cpu != cpu_current();
 }
 
 void watch_start(struct watch *watch, struct executor *executor, const struct watch_type *type)

@@ -90,10 +90,10 @@ bool executor_is_current(const struct executor *executor);
 uint64_t executor_now_ns(struct executor *executor);
 
 /*
- * Whether it pays to spin for an answer after task_wake: the executor is awake and runs on another
- * cpu than the caller. Any thread. False more often than not when polling is turned off.
+ * Whether the executor's thread was last seen on another cpu than the caller's: only then can it
+ * answer a task_wake while the caller spins. Any thread; false while it is not known.
  */
-bool executor_answers_soon(const struct executor *executor);
+bool executor_is_elsewhere(const struct executor *executor);
 
 struct executor_stats {
     uint64_t turns;

@@ -34,8 +34,8 @@ static void futex_wake(atomic_uint *word)
 }
 
 /*
- * False when a spin was not worth it or was given up. An executor that sleeps takes longer to wake
- * than a spin should last, and one that shares this cpu could not answer for the spin.
+ * False when a spin was not worth it or was given up. An executor that sleeps is spun for as well:
+ * its wake-up is long enough without ours behind it. One that shares this cpu could not answer.
  */
 static bool spin_for_reply(struct vcpu *vcpu)
 {
@@ -46,7 +46,7 @@ static bool spin_for_reply(struct vcpu *vcpu)
         return false;
     deadline_ns = clock_now_ns() + vm->config.spin_us_max * NS_PER_US;
     do {
-        if (!executor_answers_soon(vm->config.executor))
+        if (!executor_is_elsewhere(vm->config.executor))
             return false;
         for (int i = 0; i < SPIN_LOOKS; i++) {
             unsigned word = atomic_load_explicit(&vcpu->word, memory_order_acquire);
