@@ -18,6 +18,9 @@ esac
 packages="acpica-tools bash coreutils cpio dash diffutils e2fsprogs findutils fio grep gzip hostname iperf3
     iproute2 kmod mawk mount pciutils procps qemu-system-common qemu-system-data qemu-system-x86 seabios sed
     util-linux xz-utils"
+# Those of them that this machine has.
+# shellcheck disable=SC2086
+packages=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $packages 2>/dev/null | sed -n 's/ installed$//p' || true)
 
 # Programs and data of these packages.
 list_files() {
