@@ -17,11 +17,14 @@
 #include "exec/timer.h"
 
 enum {
-    /* Guests write byte by byte: wait a little for more, unless there is this much. */
+    /* Guests write byte by byte, and each write to the host may wake its reader: so wait for more
+     * until nothing came for GATHER_NS, GATHER_ROUNDS times that have passed, or there is this
+     * much. */
     GATHER_COUNT = 512,
-    CHUNK_SIZE = 512, /* bytes of one read */
+    GATHER_ROUNDS = 8,
+    CHUNK_SIZE = 4096, /* of one read, which waits until there is room for it */
 };
-#define GATHER_NS (200 * NS_PER_US)
+#define GATHER_NS NS_PER_MS
 /* A guest that takes no input for this long does not keep the user from typing Ctrl-A x. */
 #define STUCK_NS NS_PER_S
 
@@ -30,6 +33,8 @@ struct writer {
     struct op op;
     struct timer timer; /* gathering; or the deadline, once stopping */
     struct byte_ring ring;
+    size_t gather_count; /* bytes that were there when the timer was armed */
+    unsigned gather_rounds;
     bool client_waits; /* for room */
     bool polls_first;  /* the descriptor does not block, or may have nobody at its other end */
     struct log_limit log_limit;
@@ -39,6 +44,8 @@ struct reader {
     struct task task;
     struct op op;
     struct timer stuck_timer;
+    uint64_t taken;        /* bytes, by the client */
+    uint64_t taken_before; /* when the timer was armed */
     struct byte_ring ring;
     struct escape escape;
     struct log_limit log_limit;
@@ -75,10 +82,33 @@ static struct chardev *of_reader(struct task *task)
 
 /* ---- output ---- */
 
-static bool writer_has_gathered(const struct chardev *chardev)
+static void writer_gather(struct chardev *chardev)
 {
-    return chardev->is_stopping || byte_ring_count(&chardev->writer.ring) >= GATHER_COUNT ||
-           timer_has_fired(&chardev->writer.timer);
+    struct writer *writer = &chardev->writer;
+
+    writer->gather_count = byte_ring_count(&writer->ring);
+    writer->gather_rounds++;
+    timer_arm(&writer->timer, &writer->task, executor_now_ns(chardev->executor) + GATHER_NS);
+}
+
+static bool writer_is_full(const struct chardev *chardev)
+{
+    return chardev->is_stopping || byte_ring_count(&chardev->writer.ring) >= GATHER_COUNT;
+}
+
+static bool writer_has_gathered(struct chardev *chardev)
+{
+    struct writer *writer = &chardev->writer;
+
+    if (writer_is_full(chardev))
+        return true;
+    if (!timer_has_fired(&writer->timer))
+        return false;
+    if (byte_ring_count(&writer->ring) == writer->gather_count ||
+        writer->gather_rounds == GATHER_ROUNDS)
+        return true;
+    writer_gather(chardev);
+    return false;
 }
 
 static bool writer_is_late(const struct chardev *chardev)
@@ -172,8 +202,9 @@ static enum task_verdict writer_poll(struct task *task)
             AWAIT(task, WRITER_IDLE, chardev->is_stopping || byte_ring_count(&writer->ring));
             if (!byte_ring_count(&writer->ring) || writer_is_late(chardev))
                 break;
-            if (!writer_has_gathered(chardev)) {
-                timer_arm(&writer->timer, task, executor_now_ns(chardev->executor) + GATHER_NS);
+            if (!writer_is_full(chardev)) {
+                writer->gather_rounds = 0;
+                writer_gather(chardev);
                 AWAIT(task, WRITER_GATHER, writer_has_gathered(chardev));
             }
             if (!chardev->is_stopping)
@@ -196,20 +227,39 @@ static enum task_verdict writer_poll(struct task *task)
 
 /* ---- input ---- */
 
-static bool reader_may_read(const struct chardev *chardev)
+static void reader_watch(struct chardev *chardev)
 {
-    return chardev->is_stopping || byte_ring_room(&chardev->reader.ring) ||
-           timer_has_fired(&chardev->reader.stuck_timer);
+    struct reader *reader = &chardev->reader;
+
+    reader->taken_before = reader->taken;
+    timer_arm(&reader->stuck_timer, &reader->task, executor_now_ns(chardev->executor) + STUCK_NS);
+}
+
+static bool reader_has_room(const struct chardev *chardev)
+{
+    return chardev->is_stopping || byte_ring_room(&chardev->reader.ring) >= CHUNK_SIZE;
+}
+
+static bool reader_may_read(struct chardev *chardev)
+{
+    struct reader *reader = &chardev->reader;
+
+    if (reader_has_room(chardev))
+        return true;
+    if (!timer_has_fired(&reader->stuck_timer))
+        return false;
+    if (reader->taken == reader->taken_before)
+        return true;
+    reader_watch(chardev);
+    return false;
 }
 
 static void reader_start(struct chardev *chardev)
 {
     struct reader *reader = &chardev->reader;
-    size_t room = byte_ring_room(&reader->ring);
-    size_t len = room && room < CHUNK_SIZE ? room : CHUNK_SIZE;
 
     op_read(&reader->op, &reader->task, io_file_plain(chardev->files.input_fd), reader->chunk,
-            (uint32_t)len, UINT64_MAX);
+            CHUNK_SIZE, UINT64_MAX);
 }
 
 static void reader_obey(struct chardev *chardev, unsigned commands)
@@ -263,9 +313,8 @@ static enum task_verdict reader_poll(struct task *task)
 
     ASYNC_BEGIN(task)
         for (;;) {
-            if (chardev->events && !byte_ring_room(&reader->ring))
-                timer_arm(&reader->stuck_timer, task,
-                          executor_now_ns(chardev->executor) + STUCK_NS);
+            if (chardev->events && !reader_has_room(chardev))
+                reader_watch(chardev);
             AWAIT(task, READER_ROOM, reader_may_read(chardev));
             timer_cancel(&reader->stuck_timer);
             if (chardev->is_stopping)
@@ -445,10 +494,11 @@ size_t chardev_available(const struct chardev *chardev)
 size_t chardev_read(struct chardev *chardev, void *data, size_t len)
 {
     struct reader *reader = &chardev->reader;
-    bool was_full = !byte_ring_room(&reader->ring);
+    bool had_room = reader_has_room(chardev);
     size_t taken = byte_ring_read(&reader->ring, data, len);
 
-    if (was_full && taken && task_is_live(&reader->task))
+    reader->taken += taken;
+    if (!had_room && reader_has_room(chardev) && task_is_live(&reader->task))
         task_wake(&reader->task);
     return taken;
 }

@@ -27,7 +27,7 @@
 
 enum {
     CHARDEV_OUTPUT_SIZE = 64 * 1024, /* bytes accepted and not yet written */
-    CHARDEV_INPUT_SIZE = 4 * 1024,   /* bytes read and not yet taken */
+    CHARDEV_INPUT_SIZE = 16 * 1024,  /* bytes read and not yet taken */
 };
 
 struct chardev;
