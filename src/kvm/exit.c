@@ -2,11 +2,6 @@
  * The exit task of a vCPU: carries the accesses of one exit to the bus and answers, and reports
  * what else the thread has to say. It lives as long as the thread.
  */
-#include <errno.h>
-#include <linux/kvm.h>
-#include <string.h>
-
-#include "base/arith.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "kvm/arch.h"
@@ -56,7 +51,7 @@ static void access_begin(struct vcpu *vcpu)
     uint8_t size = access_size(exit, transfer->done);
 
     transfer->access = (struct bus_access){
-        .addr = exit->addr + (exit->is_string ? 0 : transfer->done),
+        .addr = exit->addr + (exit->addr_is_fixed ? 0 : transfer->done),
         .value = exit->is_write ? load_le(exit->data + transfer->done, size) : UINT64_MAX,
         .size = size,
         .is_write = exit->is_write,

@@ -103,7 +103,7 @@ static void exit_port(struct vcpu *vcpu)
         .data = (uint8_t *)run + run->io.data_offset,
         .total = (uint32_t)run->io.size * run->io.count,
         .unit = run->io.size,
-        .is_string = true,
+        .addr_is_fixed = true,
         .is_write = run->io.direction == KVM_EXIT_IO_OUT,
     };
     exit_serve(vcpu);

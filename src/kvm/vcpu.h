@@ -57,10 +57,10 @@ enum {
 struct vcpu_exit {
     struct bus *bus; /* NULL: nobody there */
     uint64_t addr;
-    uint8_t *data;  /* in the run page */
-    uint32_t total; /* bytes */
-    uint8_t unit;   /* bytes of one access */
-    bool is_string; /* every access goes to the same address */
+    uint8_t *data;      /* in the run page */
+    uint32_t total;     /* bytes */
+    uint8_t unit;       /* bytes of one access */
+    bool addr_is_fixed; /* a string instruction repeats its port */
     bool is_write;
 };
 

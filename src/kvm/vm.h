@@ -10,6 +10,14 @@
  * the vCPU. Nothing here blocks the executor on a vCPU thread: pause and stop are requests, and
  * their end is an event.
  *
+ * Port and memory writes are not coalesced. Those that come in numbers are answered by an interrupt
+ * that the guest waits for (a serial port's transmitter), or share their range with a reset
+ * register (PCI's 0xcf8 with 0xcf9): both would wait for a timer.
+ *
+ * For the sandbox: a vCPU thread calls ioctl (KVM_RUN), futex, write (the executor's wake-up) and
+ * what its end takes; the executor thread, here, ioctl on the vm's and vCPUs' descriptors, futex
+ * and tgkill. The kick is SIGRTMIN, whose empty handler vm_start installs.
+ *
  * Everything here: executor thread, or any one thread before the executor runs. Events arrive on
  * the executor thread, never from inside a call of this interface.
  */
@@ -52,7 +60,8 @@ struct vm_events {
     /* A vCPU stopped by itself and stays parked until vm_reset or vm_stop; the others go on.
      * `detail` is one line, valid during the call. */
     void (*stopped)(void *arg, uint32_t vcpu_index, enum vm_stop_reason reason, const char *detail);
-    /* Once for each vm_pause: no vCPU is in the guest, and none has an unanswered exit. */
+    /* Once for each vm_pause, unless vm_stop comes first: no vCPU is in the guest, and none has an
+     * unanswered exit. */
     void (*parked)(void *arg);
     /* Once, after vm_stop: the vCPU threads are joined and the vm owns no live task any more;
      * vm_destroy may be called from here. */
@@ -79,7 +88,8 @@ must_check int vm_create(struct vm **out, const struct vm_config *config, struct
 /* Not between vm_start and events.ended. NULL is allowed. */
 void vm_destroy(struct vm *vm);
 
-/* Makes the vCPU threads, parked; from here on only vm_stop ends them. */
+/* Makes the vCPU threads, parked; from here on only vm_stop ends them. When it fails there are
+ * none, and the vm can only be destroyed. */
 must_check int vm_start(struct vm *vm, struct err *err);
 /* Lets parked vCPUs run, except those that stopped by themselves. On x86_64 vCPU 0 starts at its
  * entry (kvm/x86_64/entry.h), the others wait for the guest's start-up IPI. */

@@ -1,5 +1,6 @@
 /* vCPUs: start-up IPIs, pause and kick, stops of every kind, reset in place, doorbells. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -319,4 +320,79 @@ Test(vcpu, doorbell_wakes_a_task_without_an_exit)
     cr_assert_eq(guest.record_count, 3);
     guest_close(&guest);
     close(counter.fd);
+}
+
+Test(vm, takes_as_many_vcpus_as_kvm_runs_and_no_more)
+{
+    struct vm_config config;
+    struct vm *vm = NULL;
+    uint32_t count;
+    struct err err;
+
+    guest_open(&guest, 1);
+    count = kvm_vcpu_count_max(guest.kvm);
+    config = guest.vm->config;
+    config.vcpu_count = 0;
+    cr_assert_eq(vm_create(&vm, &config, &err), -EINVAL);
+    config.vcpu_count = count + 1;
+    cr_assert_eq(vm_create(&vm, &config, &err), -EINVAL);
+    cr_assert(strstr(err.text, "vCPUs"), "%s", err.text);
+    config.vcpu_count = count;
+    cr_assert_eq(vm_create(&vm, &config, &err), 0, "%s", err.text);
+    vm_destroy(vm);
+    guest_close(&guest);
+}
+
+static int thread_started(void *arg, uint32_t vcpu_index)
+{
+    (void)arg;
+    __atomic_fetch_or(&guest.read_value, 1ULL << vcpu_index, __ATOMIC_RELAXED);
+    return 0;
+}
+
+static void parked_is_ignored(void *arg)
+{
+    (void)arg;
+}
+
+static bool second_ended;
+
+static void note_end(void *arg)
+{
+    (void)arg;
+    second_ended = true;
+}
+
+static bool has_second_ended(void *arg)
+{
+    (void)arg;
+    return second_ended;
+}
+
+static bool both_threads_started(void *arg)
+{
+    (void)arg;
+    return __atomic_load_n(&guest.read_value, __ATOMIC_RELAXED) == 3;
+}
+
+Test(vm, tells_on_each_thread_that_it_started)
+{
+    const struct vm_events events = {
+        .parked = parked_is_ignored, .ended = note_end, .thread_started = thread_started};
+    struct vm_config config;
+    struct vm *vm;
+    struct err err;
+
+    guest_open(&guest, 1);
+    config = guest.vm->config;
+    config.vcpu_count = 2;
+    config.events = &events;
+    cr_assert_eq(vm_create(&vm, &config, &err), 0, "%s", err.text);
+    cr_assert_eq(vm_start(vm, &err), 0, "%s", err.text);
+    vm_pause(vm);
+    guest_run_until(&guest, both_threads_started);
+    vm_stop(vm);
+    guest_run_until(&guest, has_second_ended);
+    vm_destroy(vm);
+    guest_close(&guest);
 }
