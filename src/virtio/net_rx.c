@@ -13,7 +13,7 @@
 
 enum { FRAME_LEN_MIN = TAP_HEADER_SIZE + ETH_HLEN };
 /* How long a slot that lacks room waits for the driver to add buffers, before it goes without. */
-#define PATIENCE_NS (5 * NS_PER_MS)
+#define PATIENCE_NS (20 * NS_PER_MS)
 
 static const char *device_name(const struct net_rx *rx)
 {
@@ -21,6 +21,11 @@ static const char *device_name(const struct net_rx *rx)
 }
 
 /* ---- slots ---- */
+
+static struct net_rx_slot *slot_at(struct net_rx *rx, uint16_t place)
+{
+    return &rx->slots[rx->order[place]];
+}
 
 static bool slot_is_full(const struct net_rx *rx, const struct net_rx_slot *slot)
 {
@@ -130,12 +135,28 @@ static void slot_deliver(struct net_rx *rx, struct net_rx_slot *slot, uint32_t l
     rx->frames++;
 }
 
+/*
+ * Fullest first: what frames left of the buffers of a batch lies spread over its slots, and the one
+ * with the most room needs the fewest new ones.
+ */
+static void slots_sort(struct net_rx *rx)
+{
+    for (uint16_t i = 1; i < NET_RX_SLOT_COUNT; i++) {
+        uint8_t moving = rx->order[i];
+        uint16_t place = i;
+
+        for (; place && slot_at(rx, place - 1)->capacity < rx->slots[moving].capacity; place--)
+            rx->order[place] = rx->order[place - 1];
+        rx->order[place] = moving;
+    }
+}
+
 /* ---- reading ---- */
 
 static void read_start(struct net_rx *rx, uint16_t count)
 {
     for (uint16_t i = 0; i < count; i++) {
-        struct net_rx_slot *slot = &rx->slots[i];
+        struct net_rx_slot *slot = slot_at(rx, i);
 
         (i + 1 < count ? op_readv_nowait : op_readv)(&slot->op, &rx->task, rx->file,
                                                      &slot->iov[slot->iov_first], slot->iov_count,
@@ -154,7 +175,7 @@ static bool reads_short(struct net_rx *rx, const struct net_rx_slot *slot)
     if (!slot->capacity)
         return false;
     /* A driver that keeps most of the ring filled has no more to give. */
-    if (vq->in_flight_count >= vq->size / 2 || timer_has_fired(&rx->patience))
+    if (vq->in_flight_count >= vq->size - vq->size / 8 || timer_has_fired(&rx->patience))
         return slot->capacity >= FRAME_LEN_MIN;
     if (!timer_is_armed(&rx->patience))
         timer_arm(&rx->patience, &rx->queue->pump,
@@ -170,13 +191,15 @@ enum virtio_pump_verdict net_rx_pump(struct net_rx *rx)
 
     if (!rx->is_enabled || rx->has_failed || rx->started)
         return VIRTIO_PUMP_BLOCKED;
+    if (!slot_is_full(rx, slot_at(rx, 0)))
+        slots_sort(rx);
     while (full < rx->batch) {
-        verdict = slot_fill(rx, &rx->slots[full], &budget);
+        verdict = slot_fill(rx, slot_at(rx, full), &budget);
         if (verdict != VIRTIO_PUMP_BLOCKED)
             break;
         full++;
     }
-    if (!full && (verdict == VIRTIO_PUMP_AGAIN || !reads_short(rx, &rx->slots[0])))
+    if (!full && (verdict == VIRTIO_PUMP_AGAIN || !reads_short(rx, slot_at(rx, 0))))
         return verdict;
     read_start(rx, full ? full : 1);
     return VIRTIO_PUMP_BLOCKED;
@@ -217,8 +240,8 @@ static enum task_verdict rx_poll(struct task *task)
 {
     struct net_rx *const rx = container_of(task, struct net_rx, task);
 
-    while (rx->done < rx->started && op_is_done(&rx->slots[rx->done].op)) {
-        struct net_rx_slot *slot = &rx->slots[rx->done++];
+    while (rx->done < rx->started && op_is_done(&slot_at(rx, rx->done)->op)) {
+        struct net_rx_slot *slot = slot_at(rx, rx->done++);
 
         if (slot->op.result > 0)
             slot_deliver(rx, slot, (uint32_t)slot->op.result);
@@ -259,6 +282,7 @@ void net_rx_start(struct net_rx *rx, const struct net_rx_params *params, bool en
     for (int i = 0; i < NET_RX_SLOT_COUNT; i++) {
         struct net_rx_slot *slot = &rx->slots[i];
 
+        rx->order[i] = (uint8_t)i;
         slot->chain_first = slot->chain_count = 0;
         slot->iov_first = slot->iov_count = 0;
         slot->capacity = 0;
@@ -270,7 +294,7 @@ void net_rx_start(struct net_rx *rx, const struct net_rx_params *params, bool en
 static void read_cancel(struct net_rx *rx)
 {
     for (uint16_t i = rx->done; i < rx->started; i++)
-        op_cancel(&rx->slots[i].op);
+        op_cancel(&slot_at(rx, i)->op);
 }
 
 void net_rx_stop(struct net_rx *rx)
