@@ -148,14 +148,6 @@ void task_wake(struct task *task)
     }
 }
 
-const char *task_state_name(const struct task *task)
-{
-    const struct task_type *type = task->type;
-
-    return type->state_names && task->state < type->state_count ? type->state_names[task->state]
-                                                                : NULL;
-}
-
 /* The frame goes, unless the ready queue or the inbox still point at it: then when they let go. */
 static void end_task(struct executor *executor, struct task *task)
 {
@@ -259,26 +251,6 @@ static void fire_timer(struct timer *timer)
     timer->status = TIMER_FIRED;
     timer->task->in_flight--;
     executor_make_ready(timer->task->executor, timer->task);
-}
-
-void timer_arm(struct timer *timer, struct task *task, uint64_t deadline_ns)
-{
-    timer_cancel(timer);
-    CHECK_CMP(task->in_flight, <, UINT16_MAX);
-    task->in_flight++;
-    timer->task = task;
-    timer->deadline_ns = deadline_ns;
-    timer->status = TIMER_ARMED;
-    wheel_add(&task->executor->wheel, timer);
-}
-
-void timer_cancel(struct timer *timer)
-{
-    if (timer->status == TIMER_ARMED) {
-        timer->task->in_flight--;
-        wheel_remove(&timer->task->executor->wheel, timer);
-    }
-    timer->status = TIMER_IDLE;
 }
 
 static bool look_at_watches(struct executor *executor)
@@ -526,58 +498,4 @@ bool executor_is_elsewhere(const struct executor *executor)
     int cpu = atomic_load_explicit(&executor->inbox.owner_cpu, memory_order_relaxed);
 
     return cpu >= 0 && cpu != cpu_current();
-}
-
-void watch_start(struct watch *watch, struct executor *executor, const struct watch_type *type)
-{
-    if (watch_is_on(watch))
-        return;
-    watch->type = type;
-    list_push_back(&executor->watches, &watch->link);
-}
-
-void watch_stop(struct watch *watch)
-{
-    if (!watch_is_on(watch))
-        return;
-    list_remove(&watch->link);
-    watch->link.next = NULL;
-}
-
-bool watch_is_on(const struct watch *watch)
-{
-    return watch->link.next;
-}
-
-void executor_stats_read(const struct executor *executor, struct executor_stats *stats)
-{
-    *stats = executor->stats;
-    stats->enters = executor->ring.enters;
-}
-
-void executor_dump(const struct executor *executor, FILE *out)
-{
-    fprintf(out, "executor: %llu live tasks, %llu timers armed, %u operations not yet submitted\n",
-            (unsigned long long)executor->live_count, (unsigned long long)executor->wheel.armed,
-            ring_unsubmitted(&executor->ring));
-    list_for_each (link, &executor->tasks) {
-        const struct task *task = container_of(link, struct task, all_link);
-        const char *state = task_state_name(task);
-
-        fprintf(out, "%s: ", task->type->name);
-        if (state)
-            fputs(state, out);
-        else
-            fprintf(out, "state %u", task->state);
-        fprintf(out, ", %s, %u in flight, %u polls", task->ready_next ? "ready" : "waiting",
-                task->in_flight, task->poll_count);
-        if (executor->trace)
-            fprintf(out, ", %u us", task->run_us);
-        fputc('\n', out);
-    }
-}
-
-void executor_describe(const struct executor *executor, FILE *out)
-{
-    ring_describe(&executor->ring, out);
 }

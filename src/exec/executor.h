@@ -99,7 +99,7 @@ struct executor_stats {
     uint64_t turns;
     uint64_t enters;    /* io_uring_enter system calls */
     uint64_t submitted; /* operations */
-    uint64_t completed;
+    uint64_t completed; /* completions, of cancels and each shot as well */
     uint64_t sleeps;
     uint64_t polls;       /* task polls */
     uint64_t inbox_wakes; /* wake-ups from other threads */

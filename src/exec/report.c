@@ -1,0 +1,45 @@
+/* What an executor says about itself and its tasks. */
+#include <stdio.h>
+
+#include "exec/executor_internal.h"
+
+const char *task_state_name(const struct task *task)
+{
+    const struct task_type *type = task->type;
+
+    return type->state_names && task->state < type->state_count ? type->state_names[task->state]
+                                                                : NULL;
+}
+
+void executor_stats_read(const struct executor *executor, struct executor_stats *stats)
+{
+    *stats = executor->stats;
+    stats->enters = executor->ring.enters;
+}
+
+void executor_dump(const struct executor *executor, FILE *out)
+{
+    fprintf(out, "executor: %llu live tasks, %llu timers armed, %u operations not yet submitted\n",
+            (unsigned long long)executor->live_count, (unsigned long long)executor->wheel.armed,
+            ring_unsubmitted(&executor->ring));
+    list_for_each (link, &executor->tasks) {
+        const struct task *task = container_of(link, struct task, all_link);
+        const char *state = task_state_name(task);
+
+        fprintf(out, "%s: ", task->type->name);
+        if (state)
+            fputs(state, out);
+        else
+            fprintf(out, "state %u", task->state);
+        fprintf(out, ", %s, %u in flight, %u polls", task->ready_next ? "ready" : "waiting",
+                task->in_flight, task->poll_count);
+        if (executor->trace)
+            fprintf(out, ", %u us", task->run_us);
+        fputc('\n', out);
+    }
+}
+
+void executor_describe(const struct executor *executor, FILE *out)
+{
+    ring_describe(&executor->ring, out);
+}

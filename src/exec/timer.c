@@ -1,0 +1,24 @@
+#include "exec/timer.h"
+
+#include "base/check.h"
+#include "exec/executor_internal.h"
+
+void timer_arm(struct timer *timer, struct task *task, uint64_t deadline_ns)
+{
+    timer_cancel(timer);
+    CHECK_CMP(task->in_flight, <, UINT16_MAX);
+    task->in_flight++;
+    timer->task = task;
+    timer->deadline_ns = deadline_ns;
+    timer->status = TIMER_ARMED;
+    wheel_add(&task->executor->wheel, timer);
+}
+
+void timer_cancel(struct timer *timer)
+{
+    if (timer->status == TIMER_ARMED) {
+        timer->task->in_flight--;
+        wheel_remove(&timer->task->executor->wheel, timer);
+    }
+    timer->status = TIMER_IDLE;
+}
