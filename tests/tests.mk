@@ -9,7 +9,7 @@ $(O)/unit: $(TEST_OBJ) $(OBJ)
 
 .PHONY: unit asan tsan stress-unit
 unit: $(O)/unit
-	LSAN_OPTIONS=suppressions=tests/unit/lsan.supp:print_suppressions=0 $(O)/unit $(UNIT_FLAGS)
+	LSAN_OPTIONS=suppressions=tests/unit/lsan.supp:print_suppressions=0 timeout -k 10 900 $(O)/unit $(UNIT_FLAGS)
 # Sanitizer builds of everything, and the unit tests under them.
 asan:
 	$(MAKE) VARIANT=asan unit build/asan/ringvm
