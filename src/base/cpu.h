@@ -14,13 +14,3 @@ static inline int cpu_current(void)
 
     return cpu < 0 ? -1 : cpu;
 }
-
-/* Tells the core that this is a spin loop. */
-static inline void cpu_relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb" ::: "memory");
-#endif
-}

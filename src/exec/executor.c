@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/arith.h"
+#include "base/atomic.h"
 #include "base/check.h"
 #include "base/cpu.h"
 #include "exec/executor_internal.h"

@@ -8,9 +8,9 @@
  *     WOKEN       somebody has taken that duty: the others need not
  */
 #pragma once
-#include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "exec/task.h"
 

@@ -15,10 +15,10 @@
  *  4. Reaping completions and firing timers never run user code: they only make tasks ready.
  */
 #pragma once
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/list.h"
 

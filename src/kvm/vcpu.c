@@ -1,20 +1,18 @@
 #include "kvm/vcpu.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <linux/kvm.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/arith.h"
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/cpu.h"
+#include "base/futex.h"
 #include "kvm/arch.h"
 #include "kvm/vm_private.h"
 
@@ -22,16 +20,6 @@
 #define KICK_SIGNAL SIGRTMIN
 
 enum { SPIN_LOOKS = 32 }; /* between two looks at the clock */
-
-static void futex_wait(atomic_uint *word, unsigned expected)
-{
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
-}
-
-static void futex_wake(atomic_uint *word)
-{
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
 
 /*
  * False when a spin was not worth it or was given up. An executor that sleeps is spun for as well:
@@ -77,7 +65,7 @@ static void sleep_for_reply(struct vcpu *vcpu)
         if (!(word & VCPU_SLEEPING) &&
             !atomic_compare_exchange_strong(&vcpu->word, &word, word | VCPU_SLEEPING))
             continue;
-        futex_wait(&vcpu->word, word | VCPU_SLEEPING);
+        futex_wait(&vcpu->word, word | VCPU_SLEEPING, FUTEX_NO_DEADLINE);
         word = atomic_load_explicit(&vcpu->word, memory_order_acquire);
     }
 }
@@ -181,7 +169,7 @@ static void park(struct vcpu *vcpu, unsigned word)
         atomic_store_explicit(&vcpu->parked_epoch, epoch, memory_order_release);
         task_wake(&vcpu->task);
     }
-    futex_wait(&vcpu->word, word);
+    futex_wait(&vcpu->word, word, FUTEX_NO_DEADLINE);
 }
 
 static void *vcpu_main(void *arg)
@@ -221,7 +209,7 @@ void vcpu_request(struct vcpu *vcpu, uint32_t bits)
     __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
     if (!vcpu->has_thread)
         return;
-    futex_wake(&vcpu->word);
+    futex_wake(&vcpu->word, 1);
     CHECK_CMP(pthread_kill(vcpu->thread, KICK_SIGNAL), ==, 0);
 }
 
@@ -234,7 +222,7 @@ void vcpu_pause(struct vcpu *vcpu)
 void vcpu_release(struct vcpu *vcpu, uint32_t bits)
 {
     atomic_fetch_and(&vcpu->word, ~bits);
-    futex_wake(&vcpu->word);
+    futex_wake(&vcpu->word, 1);
 }
 
 void vcpu_reply(struct vcpu *vcpu)
@@ -243,7 +231,7 @@ void vcpu_reply(struct vcpu *vcpu)
         &vcpu->word, ~(unsigned)(VCPU_EXIT | VCPU_DEFERRED | VCPU_SLEEPING), memory_order_release);
 
     if (before & VCPU_SLEEPING)
-        futex_wake(&vcpu->word);
+        futex_wake(&vcpu->word, 1);
 }
 
 static void kick_received(int signal)

@@ -21,10 +21,10 @@
  */
 #pragma once
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/err.h"
 #include "bus/bus.h"
