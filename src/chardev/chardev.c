@@ -56,6 +56,7 @@ struct chardev {
     const char *name;
     struct executor *executor;
     struct chardev_files files;
+    struct io_file input_file, output_file;
     const struct chardev_events *events; /* NULL: no commands among the input */
     void *events_arg;
     const struct chardev_client_ops *client_ops;
@@ -130,8 +131,7 @@ static void writer_start(struct chardev *chardev)
     const uint8_t *bytes;
     size_t len = byte_ring_peek(&writer->ring, &bytes);
 
-    op_write(&writer->op, &writer->task, io_file_plain(chardev->files.output_fd), bytes,
-             (uint32_t)len, UINT64_MAX);
+    op_write(&writer->op, &writer->task, chardev->output_file, bytes, (uint32_t)len, UINT64_MAX);
 }
 
 static void writer_discard(struct chardev *chardev, const char *why)
@@ -210,7 +210,7 @@ static enum task_verdict writer_poll(struct task *task)
             if (!chardev->is_stopping)
                 timer_cancel(&writer->timer);
             if (writer->polls_first) {
-                op_poll(&writer->op, task, io_file_plain(chardev->files.output_fd), POLLOUT);
+                op_poll(&writer->op, task, chardev->output_file, POLLOUT);
                 AWAIT(task, WRITER_POLL, writer_op_is_done(chardev));
             }
             if (writer_may_write(chardev)) {
@@ -258,8 +258,7 @@ static void reader_start(struct chardev *chardev)
 {
     struct reader *reader = &chardev->reader;
 
-    op_read(&reader->op, &reader->task, io_file_plain(chardev->files.input_fd), reader->chunk,
-            CHUNK_SIZE, UINT64_MAX);
+    op_read(&reader->op, &reader->task, chardev->input_file, reader->chunk, CHUNK_SIZE, UINT64_MAX);
 }
 
 static void reader_obey(struct chardev *chardev, unsigned commands)
@@ -320,7 +319,7 @@ static enum task_verdict reader_poll(struct task *task)
             if (chardev->is_stopping)
                 break;
             /* A poll, unlike a read of a terminal, is cancelled at once in every kernel. */
-            op_poll(&reader->op, task, io_file_plain(chardev->files.input_fd), POLLIN);
+            op_poll(&reader->op, task, chardev->input_file, POLLIN);
             AWAIT(task, READER_POLL, op_is_done(&reader->op));
             if (chardev->is_stopping)
                 break;
@@ -386,6 +385,13 @@ static const struct task_type reader_type = {
     .state_count = array_count(reader_states),
 };
 
+/* Our own pseudo-terminal is O_NONBLOCK; a terminal that we were given stays as it is, since others
+ * use it too. */
+static struct io_file file_of(int fd, enum chardev_type type)
+{
+    return fd >= 0 && type != CHARDEV_PTY && isatty(fd) ? io_file_terminal(fd) : io_file_plain(fd);
+}
+
 int chardev_create(struct chardev **out, struct executor *executor,
                    const struct chardev_config *config, struct err *err)
 {
@@ -401,8 +407,9 @@ int chardev_create(struct chardev **out, struct executor *executor,
     }
     chardev->name = config->name;
     chardev->executor = executor;
-    if (chardev->files.input_fd >= 0 && isatty(chardev->files.input_fd) &&
-        config->type != CHARDEV_PTY) {
+    chardev->input_file = file_of(chardev->files.input_fd, config->type);
+    chardev->output_file = file_of(chardev->files.output_fd, config->type);
+    if (chardev->input_file.waits) {
         chardev->events = config->events;
         chardev->events_arg = config->events_arg;
     }

@@ -117,7 +117,7 @@ static inline int32_t sqe_fd(struct io_file file)
 
 static inline uint8_t sqe_file_flag(struct io_file file)
 {
-    return file.slot >= 0 ? IOSQE_FIXED_FILE : 0;
+    return (file.slot >= 0 ? IOSQE_FIXED_FILE : 0) | (file.waits ? IOSQE_ASYNC : 0);
 }
 
 #define FILE_OP(file, code) .opcode = (code), .fd = sqe_fd(file), .sqe_flags = sqe_file_flag(file)

@@ -34,7 +34,8 @@
  * (cheaper). */
 struct io_file {
     int fd;
-    int slot; /* -1: not registered */
+    int slot;   /* -1: not registered */
+    bool waits; /* for the other end, though asked not to: its operations run on a worker thread */
 };
 
 enum op_status { OP_IDLE, OP_QUEUED, OP_SUBMITTED, OP_DONE };
@@ -63,6 +64,12 @@ _Static_assert(sizeof(struct op) == 64, "an operation is one cache line");
 static inline struct io_file io_file_plain(int fd)
 {
     return (struct io_file){.fd = fd, .slot = -1};
+}
+
+/* A terminal, which ignores that it must not wait in the kernel unless it is O_NONBLOCK. */
+static inline struct io_file io_file_terminal(int fd)
+{
+    return (struct io_file){.fd = fd, .slot = -1, .waits = true};
 }
 
 /*

@@ -140,7 +140,8 @@ static int ring_register(const struct ring *ring, unsigned opcode, void *arg, un
 static int restrict_ring(struct ring *ring)
 {
     struct io_uring_restriction rules[array_count(opcodes_in_use) + 3] = {
-        {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_FIXED_FILE},
+        {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+         .sqe_flags = IOSQE_FIXED_FILE | IOSQE_ASYNC},
         {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_FILES_UPDATE},
         /* A thread has room for 16 ring descriptors, and each holds its ring. */
         {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_UNREGISTER_RING_FDS},

@@ -139,6 +139,7 @@ struct peer {
     struct task task;
     struct op op;
     int fd;
+    bool is_terminal;
     bool writes;
     size_t count, done;
     bool is_wrong;
@@ -149,19 +150,18 @@ enum { PEER_OP = 1 };
 
 static void peer_start(struct peer *peer)
 {
+    struct io_file file = peer->is_terminal ? io_file_terminal(peer->fd) : io_file_plain(peer->fd);
     size_t len = peer->count - peer->done;
 
     if (len > sizeof(peer->bytes))
         len = sizeof(peer->bytes);
     if (!peer->writes) {
-        op_read(&peer->op, &peer->task, io_file_plain(peer->fd), peer->bytes, (uint32_t)len,
-                UINT64_MAX);
+        op_read(&peer->op, &peer->task, file, peer->bytes, (uint32_t)len, UINT64_MAX);
         return;
     }
     for (size_t i = 0; i < len; i++)
         peer->bytes[i] = pattern(peer->done + i);
-    op_write(&peer->op, &peer->task, io_file_plain(peer->fd), peer->bytes, (uint32_t)len,
-             UINT64_MAX);
+    op_write(&peer->op, &peer->task, file, peer->bytes, (uint32_t)len, UINT64_MAX);
 }
 
 static void peer_finish(struct peer *peer)
@@ -615,7 +615,8 @@ Test(chardev, a_guest_that_takes_no_input_does_not_lock_the_user_in)
     struct device device;
     struct exchange exchange = {.device = &device, .quits = 1};
     /* More than fits, since the pattern has a few Ctrl-A in it. */
-    struct peer typist = {.fd = user, .writes = true, .count = CHARDEV_INPUT_SIZE + 512};
+    struct peer typist = {
+        .fd = user, .is_terminal = true, .writes = true, .count = CHARDEV_INPUT_SIZE + 512};
 
     device_open_terminal(&device, fd, -1);
     device.piece = 0;
@@ -627,6 +628,28 @@ Test(chardev, a_guest_that_takes_no_input_does_not_lock_the_user_in)
     cr_assert_eq(executor_run_until(device.executor, device_got, &exchange), 0);
     device_stop(&device, NS_PER_S);
     device_close(&device);
+}
+
+/* The kernel waits in a write to a terminal whatever io_uring asks it. */
+Test(chardev, a_terminal_that_nobody_reads_holds_the_device_and_nobody_else)
+{
+    static const struct task_type ticker_type = {.name = "ticker", .poll = ticker_poll};
+    int user, fd = open_terminal(&user);
+    struct device device = device_on_fds(-1, fd);
+
+    device_attach(&device);
+    device.to_send = MEGABYTE;
+    device_send(&device);
+    for (int ticks = 0; ticks < 10; ticks++) {
+        struct ticker ticker = {0};
+
+        task_spawn(&ticker.task, device.executor, &ticker_type);
+        cr_assert_eq(executor_run_until(device.executor, ticker_has_fired, &ticker.task), 0);
+    }
+    cr_assert(device_is_held(&device));
+    device_stop(&device, NS_PER_MS);
+    device_close(&device);
+    close(user);
 }
 
 Test(chardev, a_stopped_terminal_holds_output_and_stop_still_ends)
