@@ -168,6 +168,23 @@ void op_cancel(struct op *op)
     }
 }
 
+static bool poll_op(void *self)
+{
+    return op_is_done(self);
+}
+
+static void cancel_op(void *self)
+{
+    op_cancel(self);
+}
+
+struct future op_future(struct op *op)
+{
+    static const struct future_type type = {poll_op, cancel_op};
+
+    return (struct future){&type, op};
+}
+
 uint32_t op_take_shots(struct op *op)
 {
     uint32_t shots = op->shots;

@@ -28,6 +28,7 @@
 #include <sys/uio.h>
 
 #include "base/compiler.h"
+#include "exec/future.h"
 #include "exec/task.h"
 
 /* A file the executor may do I/O on: a plain descriptor, or a slot of the ring's registered files
@@ -134,6 +135,9 @@ void op_send(struct op *op, struct task *task, struct io_file file, const void *
 
 /* Asks the kernel to cancel; a no-op unless in flight. May be called again. */
 void op_cancel(struct op *op);
+
+/* Finished when it is done. */
+struct future op_future(struct op *op);
 
 /* "READV", for dumps and logs. */
 const char *op_name(const struct op *op);

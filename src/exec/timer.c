@@ -22,3 +22,20 @@ void timer_cancel(struct timer *timer)
     }
     timer->status = TIMER_IDLE;
 }
+
+static bool poll_timer(void *self)
+{
+    return !timer_is_armed(self);
+}
+
+static void cancel_timer(void *self)
+{
+    timer_cancel(self);
+}
+
+struct future timer_future(struct timer *timer)
+{
+    static const struct future_type type = {poll_timer, cancel_timer};
+
+    return (struct future){&type, timer};
+}

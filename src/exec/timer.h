@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "exec/future.h"
 #include "exec/task.h"
 
 enum timer_status { TIMER_IDLE, TIMER_ARMED, TIMER_FIRED };
@@ -36,3 +37,6 @@ static inline bool timer_has_fired(const struct timer *timer)
 {
     return timer->status == TIMER_FIRED;
 }
+
+/* Finished when it has fired or was cancelled. */
+struct future timer_future(struct timer *timer);
