@@ -137,16 +137,29 @@ void task_spawn(struct task *task, struct executor *executor, const struct task_
     executor_make_ready(executor, task);
 }
 
-void task_wake(struct task *task)
+struct executor *task_wake_begin(struct task *task)
 {
     struct executor *executor = task->executor;
 
     if (likely(executor_current == executor)) {
         CHECK(task_is_live(task));
         executor_make_ready(executor, task);
-    } else {
-        inbox_post(&executor->inbox, task);
+        return NULL;
     }
+    return inbox_push(&executor->inbox, task) ? executor : NULL;
+}
+
+void task_wake_finish(struct executor *executor)
+{
+    inbox_alert(&executor->inbox);
+}
+
+void task_wake(struct task *task)
+{
+    struct executor *executor = task_wake_begin(task);
+
+    if (executor)
+        task_wake_finish(executor);
 }
 
 /* The frame goes, unless the ready queue or the inbox still point at it: then when they let go. */

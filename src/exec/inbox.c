@@ -26,7 +26,7 @@ void inbox_init(struct inbox *inbox, int wake_fd)
  * All four are sequentially consistent, so at least one side sees the other's store: either the
  * executor finds the task, or the poster finds WAITING and wakes it.
  */
-static void inbox_alert(struct inbox *inbox)
+void inbox_alert(struct inbox *inbox)
 {
     const uint64_t one = 1;
     unsigned state = INBOX_WAITING;
@@ -42,7 +42,7 @@ static void inbox_alert(struct inbox *inbox)
         CHECK_CMP(errno, ==, EINTR);
 }
 
-void inbox_post(struct inbox *inbox, struct task *task)
+bool inbox_push(struct inbox *inbox, struct task *task)
 {
     struct task *head;
 
@@ -53,7 +53,7 @@ void inbox_post(struct inbox *inbox, struct task *task)
      * inbox_next after the executor has read it.
      */
     if (atomic_exchange_explicit(&task->posted, true, memory_order_acq_rel))
-        return;
+        return false;
     atomic_store_explicit(&inbox->poster_cpu, cpu_current(), memory_order_relaxed);
     head = atomic_load_explicit(&inbox->head, memory_order_relaxed);
     do {
@@ -62,8 +62,14 @@ void inbox_post(struct inbox *inbox, struct task *task)
          * inbox_alert. */
     } while (!atomic_compare_exchange_weak_explicit(&inbox->head, &head, task, memory_order_seq_cst,
                                                     memory_order_relaxed));
-    /* `task` may be gone from here on. */
-    inbox_alert(inbox);
+    return true;
+}
+
+void inbox_post(struct inbox *inbox, struct task *task)
+{
+    /* `task` may be gone in between. */
+    if (inbox_push(inbox, task))
+        inbox_alert(inbox);
 }
 
 void inbox_post_stop(struct inbox *inbox)

@@ -30,6 +30,10 @@ void inbox_init(struct inbox *inbox, int wake_fd);
 /* Any thread. Hands `task` to the executor, unless it is in the inbox already, and wakes the
  * executor if need be. */
 void inbox_post(struct inbox *inbox, struct task *task);
+/* The same in two steps: what inbox_push touches of `task` is over before the system call that
+ * inbox_alert may need. Not alerting after a push that was true loses a wake-up. */
+must_check bool inbox_push(struct inbox *inbox, struct task *task);
+void inbox_alert(struct inbox *inbox);
 /* Any thread; async-signal-safe. Sets `stop` and wakes the executor if need be. */
 void inbox_post_stop(struct inbox *inbox);
 

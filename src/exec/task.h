@@ -70,6 +70,14 @@ void task_spawn(struct task *task, struct executor *executor, const struct task_
  */
 void task_wake(struct task *task);
 
+/*
+ * task_wake in two steps, for a waker that keeps the frame alive by a mark that the task respects:
+ * it may take the mark off after task_wake_begin, which makes no system call. The executor that it
+ * returns, NULL when there is nothing left to do, is owed a task_wake_finish.
+ */
+must_check struct executor *task_wake_begin(struct task *task);
+void task_wake_finish(struct executor *executor);
+
 /* True from task_spawn until type->done; a zeroed task is not live. Executor thread. */
 static inline bool task_is_live(const struct task *task)
 {

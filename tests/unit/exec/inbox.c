@@ -64,6 +64,24 @@ Test(inbox, the_first_post_to_a_sleeper_wakes_it_and_the_others_do_not)
     cr_assert_eq(wakes(&inbox), 0);
 }
 
+Test(inbox, a_push_leaves_the_wake_up_to_the_alert)
+{
+    struct inbox inbox;
+    struct task task = {0};
+    struct task *chain;
+
+    open_inbox(&inbox);
+    cr_assert(inbox_prepare_wait(&inbox));
+    cr_assert(inbox_push(&inbox, &task));
+    cr_assert_eq(wakes(&inbox), 0);
+    cr_assert_not(inbox_push(&inbox, &task), "there already: whoever put it there alerts");
+    inbox_alert(&inbox);
+    cr_assert_eq(wakes(&inbox), 1);
+    inbox_finish_wait(&inbox);
+    chain = inbox_drain(&inbox);
+    cr_assert_eq(inbox_chain_pop(&chain), &task);
+}
+
 Test(inbox, a_post_before_the_sleep_forbids_it)
 {
     struct inbox inbox;
