@@ -19,3 +19,10 @@
         __typeof__(((type *)0)->member) *member_ptr = (ptr);           \
         (type *)(void *)((char *)member_ptr - offsetof(type, member)); \
     })
+
+/* The same for what must not change. */
+#define container_of_const(ptr, type, member)                                            \
+    ({                                                                                   \
+        const __typeof__(((type *)0)->member) *member_ptr = (ptr);                       \
+        (const type *)(const void *)((const char *)member_ptr - offsetof(type, member)); \
+    })

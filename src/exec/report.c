@@ -3,6 +3,13 @@
 
 #include "exec/executor_internal.h"
 
+const char *task_name(const struct task *task)
+{
+    const char *name = task->type->name_of ? task->type->name_of(task) : NULL;
+
+    return name ? name : task->type->name;
+}
+
 const char *task_state_name(const struct task *task)
 {
     const struct task_type *type = task->type;
@@ -26,7 +33,7 @@ void executor_dump(const struct executor *executor, FILE *out)
         const struct task *task = container_of(link, struct task, all_link);
         const char *state = task_state_name(task);
 
-        fprintf(out, "%s: ", task->type->name);
+        fprintf(out, "%s: ", task_name(task));
         if (state)
             fputs(state, out);
         else

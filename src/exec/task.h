@@ -37,6 +37,8 @@ struct task_type {
     /* Optional names of the await states, for dumps; index is the state, entries may be NULL. */
     const char *const *state_names;
     uint16_t state_count;
+    /* Optional: a name of this one task, for dumps, from its frame; NULL: the type's. */
+    const char *(*name_of)(const struct task *task);
 };
 
 struct task {
@@ -83,6 +85,9 @@ static inline bool task_is_live(const struct task *task)
 {
     return task->all_link.next;
 }
+
+/* The name of the task: its own, or that of its type. Executor thread. */
+const char *task_name(const struct task *task);
 
 /* The name of the task's await state, or NULL when its type names none. Executor thread. */
 const char *task_state_name(const struct task *task);

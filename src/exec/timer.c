@@ -1,5 +1,6 @@
 #include "exec/timer.h"
 
+#include "base/arith.h"
 #include "base/check.h"
 #include "exec/executor_internal.h"
 
@@ -12,6 +13,16 @@ void timer_arm(struct timer *timer, struct task *task, uint64_t deadline_ns)
     timer->deadline_ns = deadline_ns;
     timer->status = TIMER_ARMED;
     wheel_add(&task->executor->wheel, timer);
+}
+
+void timer_sleep(struct timer *timer, struct task *task, uint64_t duration_ns)
+{
+    uint64_t deadline_ns;
+
+    /* Not the turn's time: that has passed already. */
+    if (!u64_add(clock_now_ns(), duration_ns, &deadline_ns))
+        deadline_ns = UINT64_MAX;
+    timer_arm(timer, task, deadline_ns);
 }
 
 void timer_cancel(struct timer *timer)

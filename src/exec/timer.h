@@ -24,6 +24,9 @@ struct timer {
  * usually within microseconds. While it is armed the frame lives on, see task.h rule 2.
  */
 void timer_arm(struct timer *timer, struct task *task, uint64_t deadline_ns);
+/* Arms it for `duration_ns` from now at the earliest, or for ever where that is beyond the clock.
+ */
+void timer_sleep(struct timer *timer, struct task *task, uint64_t duration_ns);
 /* A no-op unless armed; afterwards the task is not woken by this timer. */
 void timer_cancel(struct timer *timer);
 
