@@ -16,7 +16,7 @@
  *     IDLE -> QUEUED -> RUNNING -> WAKING -> RETURNED -> DONE
  *
  * Up to RUNNING under the pool's lock. The thread that ran the call stores the result, WAKING,
- * wakes the task, and stores RETURNED as its last touch: so the frame cannot go while task_wake
+ * posts the task, and stores RETURNED as its last touch: so the frame cannot go while the post
  * still needs it. The task's poll makes it DONE.
  */
 enum call_status { CALL_IDLE, CALL_QUEUED, CALL_RUNNING, CALL_WAKING, CALL_RETURNED, CALL_DONE };
@@ -139,13 +139,18 @@ static struct blocking_call *take_call(struct blocking_pool *pool)
     return call;
 }
 
-/* The task may run, and see the result, from task_wake on. */
+/* The system call of the wake-up comes last: the executor may run on this cpu from then on, and
+ * would find the call WAKING for the rest of its time slice. */
 static void return_call(struct blocking_call *call)
 {
+    struct executor *executor;
+
     /* Release, both: the poll that reads either sees the result. */
     atomic_store_explicit(&call->status, CALL_WAKING, memory_order_release);
-    task_wake(call->task);
+    executor = task_wake_begin(call->task);
     atomic_store_explicit(&call->status, CALL_RETURNED, memory_order_release);
+    if (executor)
+        task_wake_finish(executor);
 }
 
 static void *thread_main(void *arg)

@@ -11,7 +11,7 @@
  * Threads start when there is work for them, up to a bound, and end after an idle time. Calls that
  * wait for a thread are bounded, too: one that comes when the queue is full fails with -EBUSY, and
  * its task decides whether to try again. A call is a struct in the frame; nothing is allocated for
- * it. Several executors can share a pool.
+ * it. Several executors can share a pool; it is shut down before any of them is destroyed.
  *
  * Lifetime: a call that was started keeps its frame (asserted) until its poll was true. Cancelling
  * takes a call out of the queue; one that runs already is not interrupted, and its result arrives.

@@ -12,7 +12,12 @@
 
 enum { CALLS = 6, THREADS = 2, QUEUE = 3 };
 
-static struct blocking_pool *create(uint32_t threads, uint32_t queue, uint64_t idle_ns)
+struct bench {
+    struct executor *executor;
+    struct blocking_pool *pool;
+};
+
+static struct blocking_pool *pool_create(uint32_t threads, uint32_t queue, uint64_t idle_ns)
 {
     const struct blocking_pool_config config = {threads, queue, idle_ns};
     struct blocking_pool *pool;
@@ -22,11 +27,22 @@ static struct blocking_pool *create(uint32_t threads, uint32_t queue, uint64_t i
     return pool;
 }
 
-static void destroy(struct blocking_pool *pool)
+static void pool_shut_down(struct blocking_pool *pool)
 {
     cr_assert_eq(blocking_pool_shutdown(pool, UINT64_MAX), 0);
     cr_assert_eq(blocking_pool_thread_count(pool), 0);
     blocking_pool_destroy(pool);
+}
+
+static struct bench create(uint32_t threads, uint32_t queue, uint64_t idle_ns)
+{
+    return (struct bench){fixture_create(NULL), pool_create(threads, queue, idle_ns)};
+}
+
+static void destroy(struct bench bench)
+{
+    pool_shut_down(bench.pool);
+    executor_destroy(bench.executor);
 }
 
 /* A call that says that it runs, and returns when the gate lets it pass. */
@@ -105,14 +121,13 @@ static void rig_init(struct rig *rig, struct blocking_pool *pool,
     cr_assert_eq(sem_init(&rig->running, 0, 0), 0);
 }
 
-static void play_in(struct blocking_pool *pool, enum task_verdict (*play)(struct rig *rig))
+static void play_in(struct bench bench, enum task_verdict (*play)(struct rig *rig))
 {
-    struct executor *executor = fixture_create(NULL);
     struct rig rig;
 
-    rig_init(&rig, pool, play);
-    task_spawn(&rig.task, executor, &rig_type);
-    fixture_finish(executor);
+    rig_init(&rig, bench.pool, play);
+    task_spawn(&rig.task, bench.executor, &rig_type);
+    cr_assert_eq(executor_run(bench.executor), 0);
 }
 
 enum { FIRST = 1, SECOND };
@@ -137,14 +152,14 @@ static enum task_verdict returns(struct rig *rig)
 
 Test(blocking, the_result_of_a_call_arrives)
 {
-    struct blocking_pool *pool = create(0, 0, UINT64_MAX);
+    struct bench bench = create(0, 0, UINT64_MAX);
 
-    cr_assert_eq(blocking_pool_thread_count(pool), 0, "no thread before there is work");
-    play_in(pool, returns);
-    cr_assert_eq(blocking_pool_thread_count(pool), 1);
-    play_in(pool, returns);
-    cr_assert_eq(blocking_pool_thread_count(pool), 1, "the idle one was used");
-    destroy(pool);
+    cr_assert_eq(blocking_pool_thread_count(bench.pool), 0, "no thread before there is work");
+    play_in(bench, returns);
+    cr_assert_eq(blocking_pool_thread_count(bench.pool), 1);
+    play_in(bench, returns);
+    cr_assert_eq(blocking_pool_thread_count(bench.pool), 1, "the idle one was used");
+    destroy(bench);
 }
 
 static enum task_verdict fills(struct rig *rig)
@@ -176,10 +191,10 @@ _Static_assert(CALLS == THREADS + QUEUE + 1, "one more than fits");
 
 Test(blocking, threads_and_queue_are_bounded)
 {
-    struct blocking_pool *pool = create(THREADS, QUEUE, UINT64_MAX);
+    struct bench bench = create(THREADS, QUEUE, UINT64_MAX);
 
-    play_in(pool, fills);
-    destroy(pool);
+    play_in(bench, fills);
+    destroy(bench);
 }
 
 static enum task_verdict cancels(struct rig *rig)
@@ -209,22 +224,22 @@ static enum task_verdict cancels(struct rig *rig)
 
 Test(blocking, a_cancel_takes_a_call_out_of_the_queue_but_stops_none)
 {
-    struct blocking_pool *pool = create(1, 0, UINT64_MAX);
+    struct bench bench = create(1, 0, UINT64_MAX);
 
-    play_in(pool, cancels);
-    destroy(pool);
+    play_in(bench, cancels);
+    destroy(bench);
 }
 
 Test(blocking, idle_threads_end)
 {
-    struct blocking_pool *pool = create(THREADS, 0, 1);
+    struct bench bench = create(THREADS, 0, 1);
 
     for (unsigned i = 0; i < 3; i++) {
-        play_in(pool, returns);
-        while (blocking_pool_thread_count(pool))
+        play_in(bench, returns);
+        while (blocking_pool_thread_count(bench.pool))
             sched_yield();
     }
-    destroy(pool);
+    destroy(bench);
 }
 
 static enum task_verdict is_shut_down(struct rig *rig)
@@ -253,10 +268,10 @@ static enum task_verdict is_shut_down(struct rig *rig)
 
 Test(blocking, a_shutdown_cancels_what_waits_and_awaits_what_runs_up_to_a_deadline)
 {
-    struct blocking_pool *pool = create(1, 0, UINT64_MAX);
+    struct bench bench = create(1, 0, UINT64_MAX);
 
-    play_in(pool, is_shut_down);
-    destroy(pool);
+    play_in(bench, is_shut_down);
+    destroy(bench);
 }
 
 static enum task_verdict starts_only(struct rig *rig)
@@ -273,10 +288,10 @@ Test(blocking, ending_with_a_call_is_a_bug, .signal = SIGABRT)
 
 Test(blocking, destroying_a_pool_with_threads_is_a_bug, .signal = SIGABRT)
 {
-    struct blocking_pool *pool = create(1, 0, UINT64_MAX);
+    struct bench bench = create(1, 0, UINT64_MAX);
 
-    play_in(pool, returns);
-    blocking_pool_destroy(pool);
+    play_in(bench, returns);
+    blocking_pool_destroy(bench.pool);
 }
 
 Test(blocking, a_config_beyond_the_limits_is_refused)
@@ -329,15 +344,15 @@ static enum task_verdict storm_poll(struct task *task)
 
 static void *storm_main(void *arg)
 {
+    const struct bench *bench = arg;
     static const struct task_type type = {.name = "storm", .poll = storm_poll};
-    struct executor *executor = fixture_create(NULL);
     struct storm storms[STORM_TASKS];
 
     for (unsigned i = 0; i < STORM_TASKS; i++) {
-        storms[i] = (struct storm){.pool = arg};
-        task_spawn(&storms[i].task, executor, &type);
+        storms[i] = (struct storm){.pool = bench->pool};
+        task_spawn(&storms[i].task, bench->executor, &type);
     }
-    fixture_finish(executor);
+    cr_assert_eq(executor_run(bench->executor), 0);
     for (unsigned i = 0; i < STORM_TASKS; i++)
         cr_assert_eq(storms[i].ran + storms[i].refused + storms[i].cancelled, STORM_CALLS);
     return NULL;
@@ -345,12 +360,14 @@ static void *storm_main(void *arg)
 
 Test(blocking, executors_share_a_pool)
 {
-    struct blocking_pool *pool = create(2, 4, 1000);
+    struct bench benches[2] = {create(2, 4, 1000), {fixture_create(NULL), NULL}};
     pthread_t threads[2];
 
+    benches[1].pool = benches[0].pool;
     for (unsigned i = 0; i < 2; i++)
-        cr_assert_eq(pthread_create(&threads[i], NULL, storm_main, pool), 0);
+        cr_assert_eq(pthread_create(&threads[i], NULL, storm_main, &benches[i]), 0);
     for (unsigned i = 0; i < 2; i++)
         cr_assert_eq(pthread_join(threads[i], NULL), 0);
-    destroy(pool);
+    destroy(benches[0]);
+    executor_destroy(benches[1].executor);
 }
