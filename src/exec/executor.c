@@ -89,6 +89,7 @@ int executor_create(struct executor **out, const struct executor_config *config,
                       config->file_slots ? config->file_slots : EXECUTOR_FILE_SLOTS_DEFAULT, err);
     if (ret < 0)
         goto close_wake_fd;
+    executor->ring.opens = config->opens;
     *out = executor;
     return 0;
 

@@ -43,6 +43,7 @@ struct executor_config {
     uint32_t entries;     /* submission queue size; 0: the default */
     uint32_t poll_us_max; /* upper bound of polling before a sleep; 0 turns polling off */
     uint32_t file_slots;  /* registered files; 0: the default */
+    bool opens;           /* allow what makes and closes connections: see op_connect */
     bool trace;           /* measure run time and wake-to-run latency: two clock reads a poll */
 };
 

@@ -312,6 +312,25 @@ void op_send(struct op *op, struct task *task, struct io_file file, const void *
                       .op_flags = (uint32_t)msg_flags});
 }
 
+void op_connect(struct op *op, struct task *task, struct io_file file,
+                const struct sockaddr *address, socklen_t address_len)
+{
+    /* The kernel takes the length in off. */
+    start(op, task,
+          (struct op){FILE_OP(file, IORING_OP_CONNECT), .addr = (uintptr_t)address,
+                      .offset = address_len});
+}
+
+void op_shutdown(struct op *op, struct task *task, struct io_file file, int how)
+{
+    start(op, task, (struct op){FILE_OP(file, IORING_OP_SHUTDOWN), .len = (uint32_t)how});
+}
+
+void op_close(struct op *op, struct task *task, int fd)
+{
+    start(op, task, (struct op){.opcode = IORING_OP_CLOSE, .fd = fd});
+}
+
 const char *op_name(const struct op *op)
 {
     switch (op->opcode) {
@@ -341,6 +360,12 @@ const char *op_name(const struct op *op)
         return "SEND";
     case IORING_OP_RECV:
         return "RECV";
+    case IORING_OP_CONNECT:
+        return "CONNECT";
+    case IORING_OP_SHUTDOWN:
+        return "SHUTDOWN";
+    case IORING_OP_CLOSE:
+        return "CLOSE";
     default:
         return "?";
     }

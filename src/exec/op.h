@@ -24,6 +24,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -132,6 +133,20 @@ void op_recv(struct op *op, struct task *task, struct io_file file, void *buffer
              int msg_flags);
 void op_send(struct op *op, struct task *task, struct io_file file, const void *buffer,
              uint32_t len, int msg_flags);
+
+/*
+ * The next three are for executors whose config `opens`; others refuse them with -EACCES, so that
+ * who takes over a sandboxed process cannot do with its ring what its system calls may not.
+ *
+ * `address` stays valid and unchanged until done; address_len as in connect(2).
+ */
+void op_connect(struct op *op, struct task *task, struct io_file file,
+                const struct sockaddr *address, socklen_t address_len);
+/* how: SHUT_RD, SHUT_WR or SHUT_RDWR. */
+void op_shutdown(struct op *op, struct task *task, struct io_file file, int how);
+/* Closes a descriptor that is not registered and has no operation in flight, without waiting on
+ * this thread for what that takes. */
+void op_close(struct op *op, struct task *task, int fd);
 
 /* Asks the kernel to cancel; a no-op unless in flight. May be called again. */
 void op_cancel(struct op *op);

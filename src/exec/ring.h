@@ -33,6 +33,7 @@ struct ring {
     uint32_t file_count;  /* slots of the registered file table; 0: none */
     uint64_t *file_slots; /* one bit per slot: in use */
     uint64_t enters;
+    bool opens; /* allows opcodes_that_open; set before ring_bind */
     bool bound; /* enabled, by the thread that owns it now */
     struct ring_region regions[RING_REGIONS_MAX];
     uint32_t region_count;
@@ -48,7 +49,7 @@ void ring_destroy(struct ring *ring);
 /*
  * Makes the calling thread the only one that may submit, and restricts the ring to the opcodes in
  * op.c: a request of ours that an attacker forges can read, write and poll what is open already,
- * but neither open nor connect anything.
+ * but neither open nor connect anything, unless it was asked to allow that.
  */
 must_check int ring_bind(struct ring *ring, struct err *err);
 
