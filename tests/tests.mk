@@ -18,6 +18,11 @@ tsan:
 stress-unit:
 	$(MAKE) VARIANT=stress unit
 
+# The async library as others use it: installed, with its examples.
+.PHONY: library-test
+library-test: $(O)/library/libringvm-async.a
+	tests/library/run
+
 # A few guests for every day. An emulated host that itself fails twice (125) says nothing about the monitor.
 GUEST_SMOKE := userspace/6.12/1 disks entropy/6.12 exit-on-reset ext4
 .PHONY: guest guest-all guest-smoke
@@ -35,6 +40,7 @@ test: deps
 	$(MAKE) unit
 	$(MAKE) asan
 	$(MAKE) tsan
+	$(MAKE) library-test
 	$(MAKE) lint
 	$(MAKE) guest-smoke
 test-all: test

@@ -29,8 +29,22 @@ build/lint/%.tidy: %.c .clang-tidy
 format:
 	clang-format -i $(C_FILES)
 
-install: all
+# The monitor, and the async library for other programs: docs/async.md.
+install: install-ringvm install-async
+.PHONY: install-ringvm install-async
+install-ringvm: build/ringvm
 	install -D -m 755 build/release/ringvm $(DESTDIR)$(PREFIX)/bin/ringvm
+
+$(O)/library/libringvm-async.a: $(O)/libringvm-async.a tools/library.sh $(wildcard $(ASYNC:%=src/%/*.h))
+	$(if $(Q),@echo LIBRARY $@)
+	$(Q)tools/library.sh $(@D) $<
+install-async: $(O)/library/libringvm-async.a
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib $<
+	rm -rf $(DESTDIR)$(PREFIX)/include/ringvm
+	install -d $(DESTDIR)$(PREFIX)/include
+	cp -r $(<D)/include/ringvm $(DESTDIR)$(PREFIX)/include/
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' tools/ringvm-async.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/ringvm-async.pc
 
 help:
 	@sed -n 's/^#   //p' Makefile

@@ -1,4 +1,4 @@
-/* The executor's insides, shared by the files of src/exec only. */
+/* The executor's insides. Private to src/exec. */
 #pragma once
 #include <errno.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /*
  * How other threads reach an executor: a stack of posted tasks, and the protocol by which the
- * executor goes to sleep without losing a wake-up. All atomics of that protocol are in inbox.c and
- * the inline functions here, each with the site that it pairs with.
+ * executor goes to sleep without losing a wake-up. Private to src/exec. All atomics of that
+ * protocol are in inbox.c and the inline functions here, each with the site that it pairs with.
  *
  *     PROCESSING  the executor looks at the inbox by itself: nobody has to wake it
  *     WAITING     it sleeps or is about to: whoever posts must wake it

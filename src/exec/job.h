@@ -7,7 +7,7 @@
  *     static enum task_verdict fetch_poll(struct task *task)
  *     {
  *         struct fetch *const fetch = container_of(task, struct fetch, job.task);
- *         ASYNC_BEGIN(task);
+ *         ASYNC_BEGIN(task)
  *         op_read(&fetch->op, task, ...);
  *         JOB_AWAIT(&fetch->job, READ, op_future(&fetch->op));
  *         fetch->job.result = fetch->op.result;

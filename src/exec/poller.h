@@ -1,6 +1,6 @@
 /*
  * How long an executor polls before it sleeps. Polling answers in 0.2 us where a sleep and a wake
- * cost 5 to 40 us, but wastes the cpu when nothing comes. So:
+ * cost 5 to 40 us, but wastes the cpu when nothing comes. Private to src/exec. So:
  *  - the window grows while work arrives soon after the executor ran out of it, and shrinks to
  *    nothing while it does not;
  *  - polling that fails time after time is given up for a number of sleeps, twice as many each

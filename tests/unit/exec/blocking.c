@@ -137,7 +137,6 @@ static enum task_verdict returns(struct rig *rig)
     struct task *const task = &rig->task;
 
     ASYNC_BEGIN(task)
-        ;
         work_start(rig, 3);
         cr_assert_eq(task->in_flight, 1, "a call keeps its frame");
         cr_assert_not(blocking_call_poll(&rig->work[3].call));
@@ -167,7 +166,6 @@ static enum task_verdict fills(struct rig *rig)
     struct task *const task = &rig->task;
 
     ASYNC_BEGIN(task)
-        ;
         for (unsigned i = 0; i < THREADS; i++)
             work_start(rig, i);
         for (unsigned i = 0; i < THREADS; i++)
@@ -202,7 +200,6 @@ static enum task_verdict cancels(struct rig *rig)
     struct task *const task = &rig->task;
 
     ASYNC_BEGIN(task)
-        ;
         blocking_call_cancel(&rig->work[0].call);
         work_start(rig, 0);
         sem_wait(&rig->running);
@@ -247,7 +244,6 @@ static enum task_verdict is_shut_down(struct rig *rig)
     struct task *const task = &rig->task;
 
     ASYNC_BEGIN(task)
-        ;
         work_start(rig, 0);
         sem_wait(&rig->running);
         work_start(rig, 1);
@@ -329,7 +325,6 @@ static enum task_verdict storm_poll(struct task *task)
     struct storm *const storm = container_of(task, struct storm, task);
 
     ASYNC_BEGIN(task)
-        ;
         for (; storm->i < STORM_CALLS; storm->i++) {
             blocking_call_start(&storm->call, task, storm->pool, storm_run);
             if (storm->i % 3 == 0)

@@ -40,7 +40,6 @@ static enum task_verdict member_poll(struct task *task)
     struct member *const member = container_of(task, struct member, job.task);
 
     ASYNC_BEGIN(task)
-        ;
         timer_sleep(&member->timer, task, member->sleep_ns);
         JOB_AWAIT(&member->job, MEMBER_SLEEP, timer_future(&member->timer));
         member->job.result = timer_has_fired(&member->timer) ? member->outcome : -ECANCELED;
@@ -92,7 +91,6 @@ static enum task_verdict runs_all(struct crew *crew)
     struct task *const task = &crew->task;
 
     ASYNC_BEGIN(task)
-        ;
         start(crew, GROUP_RUNS_ALL, 1000);
         cr_assert_eq(task->in_flight, 1, "the group, not each member");
         crew->members[1].outcome = -EIO;
@@ -119,7 +117,6 @@ static enum task_verdict fails_fast(struct crew *crew)
     struct task *const task = &crew->task;
 
     ASYNC_BEGIN(task)
-        ;
         start(crew, GROUP_FAILS_FAST, UINT64_MAX);
         crew->members[2].sleep_ns = 1000;
         crew->members[2].outcome = -EIO;
@@ -141,7 +138,6 @@ static enum task_verdict cancels(struct crew *crew)
     struct task *const task = &crew->task;
 
     ASYNC_BEGIN(task)
-        ;
         start(crew, GROUP_RUNS_ALL, UINT64_MAX);
         YIELD(task, FIRST);
         future_cancel(group_future(&crew->group));
@@ -162,7 +158,6 @@ static enum task_verdict recruits(struct crew *crew)
     struct task *const task = &crew->task;
 
     ASYNC_BEGIN(task)
-        ;
         group_start(&crew->group, task, GROUP_RUNS_ALL);
         cr_assert(group_is_done(&crew->group), "no member yet");
         for (unsigned i = 0; i < MEMBERS; i++)
@@ -189,7 +184,6 @@ static enum task_verdict recruits_late(struct crew *crew)
     struct task *const task = &crew->task;
 
     ASYNC_BEGIN(task)
-        ;
         group_start(&crew->group, task, GROUP_RUNS_ALL);
         group_cancel(&crew->group);
         crew->members[0].sleep_ns = UINT64_MAX;
@@ -209,7 +203,6 @@ static enum task_verdict spawns_on_heap(struct crew *crew)
     struct task *const task = &crew->task;
 
     ASYNC_BEGIN(task)
-        ;
         group_start(&crew->group, task, GROUP_RUNS_ALL);
         for (unsigned i = 0; i < MEMBERS; i++) {
             struct member *member = calloc(1, sizeof(*member));

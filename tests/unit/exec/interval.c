@@ -24,7 +24,6 @@ static enum task_verdict metronome_poll(struct task *task)
     struct interval *const interval = &metronome->interval;
 
     ASYNC_BEGIN(task)
-        ;
         interval_start(interval, task, PERIOD_NS);
         cr_assert_eq(interval_take(interval), 0, "none is due");
         metronome->start_ns = interval->timer.deadline_ns - PERIOD_NS;

@@ -27,7 +27,6 @@ static enum task_verdict child_poll(struct task *task)
     struct child *const child = container_of(task, struct child, job.task);
 
     ASYNC_BEGIN(task)
-        ;
         timer_sleep(&child->timer, task, child->sleep_ns);
         JOB_AWAIT(&child->job, CHILD_SLEEP, timer_future(&child->timer));
         child->job.result = timer_has_fired(&child->timer) ? 7 : -ECANCELED;
@@ -98,7 +97,6 @@ static enum task_verdict awaits_result(struct parent *parent)
     struct task *const task = &parent->task;
 
     ASYNC_BEGIN(task)
-        ;
         job_start(&parent->child.job, task, &child_type);
         cr_assert_eq(task->in_flight, 1, "a running job keeps its parent");
         cr_assert_not(job_is_done(&parent->child.job));
@@ -125,7 +123,6 @@ static enum task_verdict cancels(struct parent *parent)
     struct task *const task = &parent->task;
 
     ASYNC_BEGIN(task)
-        ;
         parent->child.sleep_ns = UINT64_MAX;
         job_start(&parent->child.job, task, &child_type);
         YIELD(task, FIRST);
@@ -150,7 +147,6 @@ static enum task_verdict cancels_early(struct parent *parent)
     struct task *const task = &parent->task;
 
     ASYNC_BEGIN(task)
-        ;
         parent->child.sleep_ns = UINT64_MAX;
         job_start(&parent->child.job, task, &child_type);
         job_cancel(&parent->child.job);
@@ -169,7 +165,6 @@ static enum task_verdict races(struct parent *parent)
     struct task *const task = &parent->task;
 
     ASYNC_BEGIN(task)
-        ;
         parent->child.sleep_ns = UINT64_MAX;
         job_start(&parent->child.job, task, &child_type);
         timer_sleep(&parent->timer, task, 1000);
@@ -217,7 +212,6 @@ static enum task_verdict keeps(struct parent *parent)
     struct task *const task = &parent->task;
 
     ASYNC_BEGIN(task)
-        ;
         parent->heap = child_create(0, &parent->releases);
         job_start(&parent->heap->job, task, &heap_type);
         AWAIT(task, FIRST, job_is_done(&parent->heap->job));

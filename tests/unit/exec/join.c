@@ -101,7 +101,6 @@ static enum task_verdict both_poll(struct task *task)
     struct both *const both = container_of(task, struct both, task);
 
     ASYNC_BEGIN(task)
-        ;
         op_read(&both->op, task, io_file_plain(both->pipe), &both->byte, 1, UINT64_MAX);
         timer_sleep(&both->timer, task, 1000);
         both->parts[0] = op_future(&both->op);

@@ -54,7 +54,6 @@ static enum task_verdict dialogue_poll(struct task *task)
     struct dialogue *const dialogue = container_of(task, struct dialogue, task);
 
     ASYNC_BEGIN(task)
-        ;
         op_accept(&dialogue->accept, task, io_file_plain(dialogue->listener), SOCK_CLOEXEC);
         start_connect(dialogue);
         AWAIT(task, CONNECT, op_is_done(&dialogue->connect) && op_is_done(&dialogue->accept));
@@ -103,7 +102,6 @@ static enum task_verdict failing_poll(struct task *task)
     struct dialogue *const dialogue = container_of(task, struct dialogue, task);
 
     ASYNC_BEGIN(task)
-        ;
         op_shutdown(&dialogue->other, task, io_file_plain(dialogue->client), SHUT_RDWR);
         start_connect(dialogue);
         op_close(&dialogue->op, task, -1);
@@ -133,7 +131,6 @@ static enum task_verdict refused_poll(struct task *task)
     struct dialogue *const dialogue = container_of(task, struct dialogue, task);
 
     ASYNC_BEGIN(task)
-        ;
         op_shutdown(&dialogue->other, task, io_file_plain(dialogue->client), SHUT_RDWR);
         start_connect(dialogue);
         op_close(&dialogue->op, task, dialogue->client);

@@ -132,7 +132,6 @@ static enum task_verdict duel_poll(struct task *task)
     struct duel *const duel = container_of(task, struct duel, task);
 
     ASYNC_BEGIN(task)
-        ;
         op_read(&duel->op, task, io_file_plain(duel->pipe), &duel->byte, 1, UINT64_MAX);
         timer_sleep(&duel->timer, task, 1000);
         duel->parts[0] = op_future(&duel->op);

@@ -58,7 +58,6 @@ static enum task_verdict expires(struct scene *scene)
     struct task *const task = &scene->task;
 
     ASYNC_BEGIN(task)
-        ;
         timeout_start(&scene->timeout, task, probe_future(&scene->probe),
                       clock_now_ns() + 50 * NS_PER_US);
         AWAIT(task, FIRST, timeout_poll(&scene->timeout));
@@ -79,7 +78,6 @@ static enum task_verdict lingers(struct scene *scene)
     struct task *const task = &scene->task;
 
     ASYNC_BEGIN(task)
-        ;
         scene->probe.lingers = true;
         timeout_start(&scene->timeout, task, probe_future(&scene->probe), 0);
         AWAIT(task, FIRST, timer_has_fired(&scene->timeout.timer));
@@ -102,7 +100,6 @@ static enum task_verdict ties(struct scene *scene)
     struct task *const task = &scene->task;
 
     ASYNC_BEGIN(task)
-        ;
         timeout_start(&scene->timeout, task, probe_future(&scene->probe), 0);
         AWAIT(task, FIRST, timer_has_fired(&scene->timeout.timer));
         scene->probe.finished = true;
@@ -144,7 +141,6 @@ static enum task_verdict sleeps(struct scene *scene)
     struct task *const task = &scene->task;
 
     ASYNC_BEGIN(task)
-        ;
         begin_ns = clock_now_ns();
         timer_sleep(&scene->timer, task, 300 * NS_PER_US);
         cr_assert_not(future_poll(timer_future(&scene->timer)));
