@@ -118,14 +118,15 @@ static void slot_set_num_buffers(struct net_rx_slot *slot, uint16_t count)
 
 static void slot_deliver(struct net_rx *rx, struct net_rx_slot *slot, uint32_t len)
 {
-    uint32_t room = 0;
+    uint64_t room = 0;
     uint16_t count = 0;
 
     CHECK_CMP(len, <=, slot->capacity);
     if (len < FRAME_LEN_MIN ||
         (rx->params.is_mergeable && len == slot->capacity && len < rx->params.frame_max)) {
-        log_limited(&rx->log_limit, LOG_WARN, "%s: dropped a received frame: %u bytes, room for %u",
-                    device_name(rx), len, slot->capacity);
+        log_limited(&rx->log_limit, LOG_WARN,
+                    "%s: dropped a received frame: %u bytes, room for %llu", device_name(rx), len,
+                    (unsigned long long)slot->capacity);
         return;
     }
     while (room < len)
@@ -217,11 +218,11 @@ static void read_failed(struct net_rx *rx, int code)
         break;
     default:
         /* Queues that are not in use are detached from the tap, and their reads end. */
-        if (!rx->is_enabled)
+        if (!rx->is_enabled || rx->has_failed)
             break;
         rx->has_failed = true;
-        log_error("%s: receives no more: reading its tap failed: %s", device_name(rx),
-                  code ? strerror(-code) : "it was closed");
+        log_limited(&rx->log_limit, LOG_ERROR, "%s: receives no more: reading its tap failed: %s",
+                    device_name(rx), code ? strerror(-code) : "it was closed");
     }
 }
 

@@ -30,7 +30,7 @@ struct net_rx_slot {
     struct op op;
     uint16_t chain_first, chain_count;
     uint16_t iov_first, iov_count;
-    uint32_t capacity; /* bytes */
+    uint64_t capacity; /* bytes; one chain alone may have 4 GiB */
     struct virtq_chain chains[NET_RX_SLOT_CHAIN_COUNT];
     struct iovec iov[NET_RX_SLOT_IOV_COUNT];
 };

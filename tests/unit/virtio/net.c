@@ -373,6 +373,31 @@ Test(virtio_net, frame_larger_than_the_buffers_is_dropped_and_the_next_comes)
     net_rig_end(&rig);
 }
 
+/* Buffers may overlap, so that a small guest posts a chain of 4 GiB. */
+Test(virtio_net, hostile_10_receive_buffers_of_gigabytes_are_not_taken_for_small_ones)
+{
+    enum { FIRST_LEN = 100, FRAME_LEN = 400, PIECE_LEN = 48 << 20, PIECE_COUNT_MAX = 96 };
+    struct fake_buffer first, pieces[PIECE_COUNT_MAX];
+    uint32_t left = UINT32_MAX;
+    struct net_rig rig;
+    uint16_t count = 0;
+
+    net_rig_start(&rig, MERGEABLE);
+    first = fake_buffer(rig.machine, FIRST_LEN);
+    net_rx_post(&rig, first);
+    for (; left; left -= pieces[count++].len)
+        pieces[count] =
+            (struct fake_buffer){.addr = gpa(8 << 20), .len = left < PIECE_LEN ? left : PIECE_LEN};
+    rig.rx->indirect = true;
+    fake_queue_add(rig.rx, pieces, 0, count);
+    fake_queue_kick(rig.rx);
+    net_peer_send(&rig, FRAME_LEN, 1);
+    cr_assert_eq(fake_queue_wait(rig.rx), FIRST_LEN);
+    cr_assert_eq(fake_queue_wait(rig.rx), FRAME_LEN - FIRST_LEN);
+    cr_assert_eq(net_num_buffers(first), 2);
+    net_rig_end(&rig);
+}
+
 Test(virtio_net, tap_that_goes_away_ends_reception_only)
 {
     struct fake_buffer buffer, frame;
