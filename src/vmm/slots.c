@@ -124,8 +124,9 @@ static int net_add(struct guest *guest, size_t index, struct err *err)
 static int rng_add(struct guest *guest, struct err *err)
 {
     const struct virtio_context context = device_context(guest);
+    const struct rng_config config = {.name = device_name(guest, "rng", 0)};
     struct virtio_device *device;
-    int ret = virtio_rng_create(&device, &context, device_name(guest, "rng", 0), err);
+    int ret = virtio_rng_create(&device, &context, &config, err);
 
     return ret ? ret : slot_add(guest, device, err);
 }
