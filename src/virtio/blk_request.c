@@ -381,10 +381,13 @@ static bool range_next(struct blk_request *req)
 static void range_done(struct blk_request *req)
 {
     bool is_discard = req->type == VIRTIO_BLK_T_DISCARD;
+    bool is_unsupported = req->op.result == -EOPNOTSUPP;
 
-    req->is_zeroing = req->op.result == -EOPNOTSUPP && !is_discard;
-    /* A discard is a hint, which this host cannot take. */
-    if (req->op.result < 0 && req->op.result != -EOPNOTSUPP)
+    req->is_zeroing = is_unsupported && !is_discard;
+    /* Offered because it worked when the disk was opened. */
+    if (is_unsupported && is_discard)
+        request_refuse(req, VIRTIO_BLK_S_UNSUPP, "the disk cannot discard any more");
+    else if (req->op.result < 0 && !is_unsupported)
         request_fail(req, is_discard ? "discard" : "write zeroes", req->op.result);
 }
 

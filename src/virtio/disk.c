@@ -191,7 +191,9 @@ static int measure_block_device(struct disk *disk, const struct stat *status, st
     disk->physical_block_size = physical;
     disk->io_min = io_min;
     disk->io_opt = io_opt;
-    if (!disk->read_only && sysfs_queue(status->st_rdev, "discard_max_bytes"))
+    /* A discard is a hole that is punched, which the kernel does by writing zeroes. */
+    if (!disk->read_only && sysfs_queue(status->st_rdev, "discard_max_bytes") &&
+        sysfs_queue(status->st_rdev, "write_zeroes_max_bytes"))
         disk->discard_granularity =
             (uint32_t)u64_min(sysfs_queue(status->st_rdev, "discard_granularity"), UINT32_MAX);
     return 0;

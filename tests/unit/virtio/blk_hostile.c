@@ -282,24 +282,41 @@ Test(virtio_blk, full_file_system_fails_writes_and_nothing_else)
     rmdir(directory);
 }
 
-/* A loop device whose image lost its end: reads and writes there are input/output errors. */
-Test(virtio_blk, failing_block_device_fails_requests_and_goes_on)
+/* A rig whose disk is a loop device; the descriptor that holds it. Skips where that is impossible.
+ */
+static int loop_rig_start(struct blk_rig *rig)
 {
     int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
     int number = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
     struct loop_config config = {.block_size = 512};
+    int loop_fd;
+
+    blk_rig_file(rig, DISK_SIZE);
+    snprintf(rig->path, sizeof(rig->path), "/dev/loop%d", number);
+    config.fd = (uint32_t)rig->fd;
+    loop_fd = number < 0 ? -1 : open(rig->path, O_RDWR | O_CLOEXEC);
+    if (loop_fd < 0 || ioctl(loop_fd, LOOP_CONFIGURE, &config) < 0)
+        cr_skip_test("needs root and a loop device");
+    close(control);
+    blk_rig_start(rig);
+    return loop_fd;
+}
+
+static void loop_rig_end(struct blk_rig *rig, int loop_fd)
+{
+    blk_rig_end(rig);
+    cr_assert_eq(ioctl(loop_fd, LOOP_CLR_FD), 0);
+    close(loop_fd);
+}
+
+/* A loop device whose image lost its end: reads and writes there are input/output errors. */
+Test(virtio_blk, failing_block_device_fails_requests_and_goes_on)
+{
     struct blk_test_request flush;
     struct fake_buffer buffer;
     struct blk_rig rig;
-    int loop_fd;
+    int loop_fd = loop_rig_start(&rig);
 
-    blk_rig_file(&rig, DISK_SIZE);
-    snprintf(rig.path, sizeof(rig.path), "/dev/loop%d", number);
-    config.fd = (uint32_t)rig.fd;
-    loop_fd = number < 0 ? -1 : open(rig.path, O_RDWR | O_CLOEXEC);
-    if (loop_fd < 0 || ioctl(loop_fd, LOOP_CONFIGURE, &config) < 0)
-        cr_skip_test("needs root and a loop device");
-    blk_rig_start(&rig);
     cr_assert_eq(CONFIG(&rig, capacity), DISK_SECTORS);
     buffer = fake_buffer(rig.machine, 8 * SECTOR);
     cr_assert_eq(ftruncate(rig.fd, DISK_SIZE / 2), 0);
@@ -309,8 +326,29 @@ Test(virtio_blk, failing_block_device_fails_requests_and_goes_on)
     cr_assert_eq(blk_run_range(&rig, VIRTIO_BLK_T_DISCARD, 0, 64, 0), VIRTIO_BLK_S_OK);
     flush = blk_request_make(&rig, VIRTIO_BLK_T_FLUSH, 0);
     cr_assert_eq(blk_request_run(&rig, &flush, NULL), VIRTIO_BLK_S_OK);
-    blk_rig_end(&rig);
-    cr_assert_eq(ioctl(loop_fd, LOOP_CLR_FD), 0);
-    close(loop_fd);
-    close(control);
+    loop_rig_end(&rig, loop_fd);
+}
+
+/* The host's owner may switch discards of a block device off, also while a guest has it. */
+Test(virtio_blk, discard_is_offered_and_acknowledged_only_where_it_discards)
+{
+    struct blk_rig rig;
+    int loop_fd = loop_rig_start(&rig);
+    char path[96];
+    int limit;
+
+    snprintf(path, sizeof(path), "/sys/block/%s/queue/discard_max_bytes", strrchr(rig.path, '/'));
+    limit = open(path, O_WRONLY | O_CLOEXEC);
+    if (limit < 0)
+        cr_skip_test("needs root, to limit the discards of a block device");
+    cr_assert(rig.driver->features & BIT(VIRTIO_BLK_F_DISCARD));
+    cr_assert_eq(blk_run_range(&rig, VIRTIO_BLK_T_DISCARD, 0, 64, 0), VIRTIO_BLK_S_OK);
+    cr_assert_eq(write(limit, "0", 1), 1);
+    cr_assert_eq(blk_run_range(&rig, VIRTIO_BLK_T_DISCARD, 64, 64, 0), VIRTIO_BLK_S_UNSUPP);
+    fake_driver_detach(rig.driver);
+    fake_machine_destroy(rig.machine);
+    blk_rig_start(&rig);
+    cr_assert_not(rig.driver->features & BIT(VIRTIO_BLK_F_DISCARD));
+    close(limit);
+    loop_rig_end(&rig, loop_fd);
 }
