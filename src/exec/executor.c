@@ -17,7 +17,7 @@
 enum {
     /* A turn with fewer polls than this goes on with tasks that have woken each other or themselves
      * meanwhile: what a turn looks at costs as much as two polls. */
-    POLLS_PER_TURN = 8,
+    POLLS_PER_TURN = 16,
     /* Polls between two looks at the clock, the watches and the cpu, when nothing enters the kernel
      * in between: 40 ns spread over so many. */
     POLLS_PER_LOOK = 16,

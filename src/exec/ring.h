@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/compiler.h"
 #include "base/err.h"
+#include "base/syscall.h"
 
 enum { RING_REGIONS_MAX = 4, RING_SLICES_MAX = 1024 };
 /* The kernel registers at most this much as one buffer. */
@@ -125,13 +126,13 @@ static inline must_check int ring_enter_flags(struct ring *ring, unsigned wait_c
                                               unsigned flags, struct io_uring_getevents_arg *arg)
 {
     unsigned to_submit = ring_unsubmitted(ring);
+    long ret;
 
     io_uring_smp_store_release(ring->uring.sq.ktail, ring->sqe_tail);
     ring->enters++;
-    if (unlikely(syscall(SYS_io_uring_enter, ring->enter_fd, to_submit, wait_count,
-                         flags | ring->enter_flags, arg, arg ? sizeof(*arg) : 0) < 0))
-        return ring_decide(ring, -errno);
-    return 0;
+    ret = syscall_6(SYS_io_uring_enter, ring->enter_fd, to_submit, wait_count,
+                    flags | ring->enter_flags, (long)(uintptr_t)arg, arg ? sizeof(*arg) : 0);
+    return likely(ret >= 0) ? 0 : ring_decide(ring, (int)ret);
 }
 
 static inline must_check int ring_enter(struct ring *ring, unsigned wait_count, uint64_t timeout_ns)
