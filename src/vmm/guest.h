@@ -37,7 +37,7 @@ void guest_destroy(struct guest *guest);
 
 /* Loads the kernel and starts the vCPUs. */
 must_check int guest_start(struct guest *guest, struct err *err);
-/* Ends the guest from outside; EXIT_STOPPED unless it was ending already. */
+/* Ends the guest from outside; EXIT_STOPPED unless it was ending for good already. */
 void guest_stop(struct guest *guest);
 
 /* What every task and every vCPU is doing, and what exits cost so far. */

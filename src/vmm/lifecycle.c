@@ -27,8 +27,17 @@ void lifecycle_end(struct guest *guest, enum exit_status end)
     task_wake(&guest->lifecycle);
 }
 
+static bool end_is_reset(enum exit_status end)
+{
+    return end == EXIT_RESET_I8042 || end == EXIT_RESET_CF9 || end == EXIT_RESET_ACPI ||
+           end == EXIT_RESET_TRIPLE_FAULT;
+}
+
 void guest_stop(struct guest *guest)
 {
+    /* Or a guest that is about to restart would never hear of it. */
+    if (guest->is_ending && end_is_reset(guest->end))
+        guest->end = EXIT_STOPPED;
     lifecycle_end(guest, EXIT_STOPPED);
 }
 
@@ -94,12 +103,6 @@ static void devices_drain(struct guest *guest)
     guest->draining = guest->virtio_count;
     for (unsigned i = 0; i < guest->virtio_count; i++)
         virtio_pci_shutdown(guest->virtio[i].pci, one_drained, guest);
-}
-
-static bool end_is_reset(enum exit_status end)
-{
-    return end == EXIT_RESET_I8042 || end == EXIT_RESET_CF9 || end == EXIT_RESET_ACPI ||
-           end == EXIT_RESET_TRIPLE_FAULT;
 }
 
 /* The same guest from its first instruction on; false when that fails, which ends it. */

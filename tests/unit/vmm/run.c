@@ -1,0 +1,190 @@
+/*
+ * Whole runs of `ringvm run` on payloads of a few instructions, which any KVM executes: how each
+ * end of a guest becomes an exit status, and what a user is told when there is no run.
+ */
+#include "vmm/run.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../boot/x86_64/image.h"
+#include "vmm/guest_private.h"
+
+/* 32-bit code at the PVH entry. */
+#define PAYLOAD(name, code)                                                                   \
+    __asm__(".pushsection .rodata\n.intel_syntax noprefix\n.code32\n" #name ":\n" code        \
+            "\n0: hlt\n jmp 0b\n" #name "_end:\n.att_syntax prefix\n.code64\n.popsection\n"); \
+    extern const uint8_t name[], name##_end[]
+
+#define POWER_OFF "mov dx, 0x604\n mov ax, 0x3400\n out dx, ax\n"
+#define RESET_CF9 "mov dx, 0xcf9\n mov al, 6\n out dx, al\n"
+
+PAYLOAD(power_off, POWER_OFF);
+PAYLOAD(reset_i8042, "mov al, 0xfe\n out 0x64, al\n");
+PAYLOAD(reset_cf9, RESET_CF9);
+PAYLOAD(reset_acpi, "mov dx, 0x60c\n mov al, 1\n out dx, al\n");
+/* A selector beyond the table, and no table of interrupts. */
+PAYLOAD(triple_fault, "mov ax, 0xff8\n mov ds, ax\n");
+PAYLOAD(panic, "mov dx, 0x505\n mov al, 1\n out dx, al\n");
+PAYLOAD(lost, "mov eax, 0xd0000000\n jmp eax\n");
+PAYLOAD(idle, "");
+/* The clock's memory outlives a reset, so a byte of it counts the starts. */
+PAYLOAD(third_start_ends, "mov al, 0x60\n out 0x70, al\n in al, 0x71\n inc al\n out 0x71, al\n"
+                          "cmp al, 3\n je 1f\n" RESET_CF9 "0: hlt\n jmp 0b\n1: " POWER_OFF);
+
+static const char *kernel_make(const uint8_t *code, const uint8_t *end)
+{
+    static char path[32];
+    struct image image;
+    int fd = memfd_create("kernel", MFD_CLOEXEC);
+
+    image_pvh(&image);
+    memcpy(&image.bytes[4096 + IMAGE_PVH_ENTRY - IMAGE_BASE], code, (size_t)(end - code));
+    cr_assert_eq(write(fd, image.bytes, image.size), (ssize_t)image.size);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return path;
+}
+
+static void need_kvm(void)
+{
+    int fd = open(KVM_PATH_DEFAULT, O_RDWR | O_CLOEXEC);
+
+    if (fd < 0)
+        cr_skip_test("needs %s", KVM_PATH_DEFAULT);
+    close(fd);
+}
+
+static enum exit_status run_payload(const uint8_t *code, const uint8_t *end, const char *option)
+{
+    char line[128], *argv[8];
+    int argc = 0;
+
+    snprintf(line, sizeof(line), "run -m 32 --serial type=sink %s %s", option,
+             kernel_make(code, end));
+    for (char *rest = line; (argv[argc] = strsep(&rest, " ")); argc++)
+        cr_assert_lt(argc, 7);
+    return run(argc, argv);
+}
+
+#define RUN(payload, option) run_payload(payload, payload##_end, option)
+
+Test(run, each_end_of_a_guest_has_its_exit_status)
+{
+    need_kvm();
+    cr_assert_eq(RUN(power_off, "--no-rng"), EXIT_POWERED_OFF);
+    cr_assert_eq(RUN(reset_i8042, "--exit-on-reset"), EXIT_RESET_I8042);
+    cr_assert_eq(RUN(reset_cf9, "--exit-on-reset"), EXIT_RESET_CF9);
+    cr_assert_eq(RUN(reset_acpi, "--exit-on-reset"), EXIT_RESET_ACPI);
+    cr_assert_eq(RUN(triple_fault, "--exit-on-reset"), EXIT_RESET_TRIPLE_FAULT);
+    cr_assert_eq(RUN(panic, "--no-rng"), EXIT_GUEST_PANIC);
+}
+
+Test(run, code_that_cannot_run_is_a_crash)
+{
+    need_kvm();
+    cr_assert_eq(RUN(lost, "--no-rng"), EXIT_CRASH);
+}
+
+Test(run, reset_restarts_the_guest_in_place)
+{
+    need_kvm();
+    cr_assert_eq(RUN(third_start_ends, "--no-rng"), EXIT_POWERED_OFF);
+}
+
+Test(run, signal_ends_a_guest_that_idles)
+{
+    sigset_t term;
+
+    need_kvm();
+    /* Pending before the run, so that it comes as soon as somebody listens. */
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    cr_assert_eq(sigprocmask(SIG_BLOCK, &term, NULL), 0);
+    kill(getpid(), SIGTERM);
+    cr_assert_eq(RUN(idle, "--no-rng"), EXIT_STOPPED);
+}
+
+static bool guest_is_ending(void *arg)
+{
+    const struct guest *guest = arg;
+
+    return guest->is_ending;
+}
+
+static void guest_has_ended(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+/* A guest that does nothing but restart could not be stopped otherwise. */
+Test(run, stop_during_a_reset_is_not_forgotten)
+{
+    struct run_config config = {
+        .mem_size = 32 << 20, .vcpu_count = 1, .kvm_path = KVM_PATH_DEFAULT, .no_rng = true};
+    bool ended = false;
+    struct guest_host host = {.config = &config, .ended = guest_has_ended, .arg = &ended};
+    struct guest *guest;
+    const char *detail;
+    struct err err;
+
+    need_kvm();
+    config.kernel_path = kernel_make(reset_cf9, reset_cf9_end);
+    cr_assert_eq(kvm_open(&host.kvm, config.kvm_path, &err), 0, "%s", err.text);
+    cr_assert_eq(executor_create(&host.executor, NULL, &err), 0, "%s", err.text);
+    cr_assert_eq(guest_create(&guest, &host, &err), 0, "%s", err.text);
+    cr_assert_eq(guest_start(guest, &err), 0, "%s", err.text);
+    cr_assert_eq(executor_run_until(host.executor, guest_is_ending, guest), 0);
+    cr_assert_not(ended);
+    guest_stop(guest);
+    cr_assert_eq(executor_run(host.executor), 0);
+    cr_assert(ended);
+    cr_assert_eq(guest_end(guest, &detail), EXIT_STOPPED);
+    guest_destroy(guest);
+    executor_destroy(host.executor);
+    kvm_close(host.kvm);
+}
+
+static void forbid_io_uring(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {array_count(code), code};
+
+    cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+Test(run, host_without_io_uring_is_told_in_one_line)
+{
+    int saved = dup(STDERR_FILENO), file = memfd_create("stderr", MFD_CLOEXEC);
+    enum exit_status status;
+    char text[1024] = "";
+
+    need_kvm();
+    forbid_io_uring();
+    dup2(file, STDERR_FILENO);
+    status = RUN(power_off, "--no-rng");
+    dup2(saved, STDERR_FILENO);
+    cr_assert_eq(status, EXIT_HOST_ERROR);
+    cr_assert_gt(pread(file, text, sizeof(text) - 1, 0), 0);
+    cr_assert(strstr(text, "seccomp profile") || strstr(text, "kernel.io_uring_disabled"), "%s",
+              text);
+    cr_assert_eq(strchr(text, '\n'), text + strlen(text) - 1, "%s", text);
+    close(file);
+    close(saved);
+}
