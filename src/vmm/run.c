@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/check.h"
 #include "base/log.h"
 #include "chardev/terminal.h"
 #include "exec/executor.h"
@@ -69,7 +68,8 @@ static int run_set_up(struct run *run_state, struct err *err)
     ret = guest_create(&run_state->guest, &host, err);
     if (ret)
         return ret;
-    if (takes_terminal(config))
+    ret = executor_bind(run_state->executor, err);
+    if (!ret && takes_terminal(config))
         ret = terminal_raw(STDIN_FILENO, err);
     return ret;
 }
@@ -95,7 +95,12 @@ static enum exit_status run_guest(struct run *run_state, struct err *err)
         return EXIT_HOST_ERROR;
     signals_start(run_state->signals, run_state->executor, signal_received, run_state);
     ret = executor_run(run_state->executor);
-    CHECK_CMP(ret, ==, 0);
+    if (ret) {
+        /* Without its executor nothing of the guest can be ended in order. */
+        terminal_restore();
+        fprintf(stderr, "ringvm: io_uring failed while the guest ran: %s\n", strerror(-ret));
+        _exit(EXIT_HOST_ERROR);
+    }
     status = guest_end(run_state->guest, &detail);
     err_set(err, 0, "%s", detail);
     return status;

@@ -10,12 +10,12 @@
 
 #include "exec/executor.h"
 
-/* From here on io_uring_setup fails with `error`, as under a container's seccomp profile. */
-static void forbid_io_uring(unsigned error)
+/* From here on system call `number` fails with `error`, as under a container's seccomp profile. */
+static void forbid(unsigned number, unsigned error)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -31,7 +31,7 @@ static const char *refusal(unsigned error)
     static struct err err;
     struct executor *executor;
 
-    forbid_io_uring(error);
+    forbid(SYS_io_uring_setup, error);
     cr_assert_eq(executor_create(&executor, NULL, &err), -(int)error);
     cr_assert_null(strchr(err.text, '\n'));
     return err.text;
@@ -44,6 +44,29 @@ Test(ring, a_seccomp_profile_that_forbids_io_uring_is_named)
     /* Unless the sysctl of this machine is in the way as well: then that is what to change. */
     cr_assert(strstr(text, "seccomp profile") || strstr(text, "kernel.io_uring_disabled"), "%s",
               text);
+}
+
+Test(ring, a_seccomp_profile_that_forbids_to_register_is_named)
+{
+    struct executor *executor;
+    struct err err;
+
+    forbid(SYS_io_uring_register, EPERM);
+    cr_assert_eq(executor_create(&executor, NULL, &err), -EPERM);
+    cr_assert(strstr(err.text, "io_uring_register is forbidden"), "%s", err.text);
+    cr_assert(strstr(err.text, "seccomp profile"), "%s", err.text);
+}
+
+Test(ring, a_seccomp_profile_that_forbids_to_enter_is_named_before_anything_runs)
+{
+    struct executor *executor;
+    struct err err;
+
+    cr_assert_eq(executor_create(&executor, NULL, NULL), 0);
+    forbid(SYS_io_uring_enter, EPERM);
+    cr_assert_eq(executor_bind(executor, &err), -EPERM);
+    cr_assert(strstr(err.text, "io_uring_enter is forbidden"), "%s", err.text);
+    executor_destroy(executor);
 }
 
 Test(ring, a_kernel_without_io_uring_is_named)
