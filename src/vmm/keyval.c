@@ -7,20 +7,41 @@
 
 #include "base/arith.h"
 
-bool keyval_next(char **rest, struct keyval *entry)
+/* "path, ro, root" */
+static void names_join(const char *const *names, unsigned count, char *text, size_t size)
 {
-    char *at = *rest;
+    size_t len = 0;
 
-    if (!at)
-        return false;
-    *rest = strchr(at, ',');
-    if (*rest)
-        *(*rest)++ = '\0';
-    entry->key = at;
-    entry->value = strchr(at, '=');
-    if (entry->value)
-        *entry->value++ = '\0';
-    return true;
+    text[0] = '\0';
+    for (unsigned i = 0; i < count && len < size; i++)
+        len += (size_t)snprintf(text + len, size - len, "%s%s", i ? ", " : "", names[i]);
+}
+
+int keyval_next(struct keyval_list *list, unsigned *key, char **value, struct err *err)
+{
+    char known[256];
+    char *name = list->rest;
+
+    if (!name)
+        return 0;
+    list->rest = strchr(name, ',');
+    if (list->rest)
+        *list->rest++ = '\0';
+    *value = strchr(name, '=');
+    if (*value)
+        *(*value)++ = '\0';
+    for (*key = 0; *key < list->name_count; ++*key)
+        if (!strcmp(name, list->names[*key]))
+            break;
+    if (*key == list->name_count) {
+        names_join(list->names, list->name_count, known, sizeof(known));
+        return err_set(err, -EINVAL, "%s: unknown key '%s'; known are %s", list->option, name,
+                       known);
+    }
+    if (list->seen >> *key & 1)
+        return err_set(err, -EINVAL, "%s: %s is given twice", list->option, name);
+    list->seen |= 1U << *key;
+    return 1;
 }
 
 /* Starts with a digit: strtoull alone would take signs and blanks. */
@@ -31,7 +52,7 @@ static int parse_digits(const char *text, const char **end, uint64_t *value)
     if (!text || *text < '0' || *text > '9')
         return -EINVAL;
     errno = 0;
-    *value = strtoull(text, &after, 0);
+    *value = strtoull(text, &after, text[0] == '0' && (text[1] | 0x20) == 'x' ? 16 : 10);
     *end = after;
     return -errno;
 }
@@ -48,6 +69,12 @@ int keyval_u64(const char *what, const char *text, uint64_t min, uint64_t max, u
         return err_set(err, -ERANGE, "%s: %s is out of range, it must be %llu to %llu", what, text,
                        (unsigned long long)min, (unsigned long long)max);
     return 0;
+}
+
+int keyval_text(const char *what, const char *text, const char **value, struct err *err)
+{
+    *value = text;
+    return text && *text ? 0 : err_set(err, -EINVAL, "%s needs a value", what);
 }
 
 int keyval_bool(const char *what, const char *text, bool *value, struct err *err)
@@ -126,17 +153,11 @@ int keyval_mac(const char *what, const char *text, uint8_t mac[6], struct err *e
 int keyval_choice(const char *what, const char *text, const char *const *names, unsigned name_count,
                   unsigned *choice, struct err *err)
 {
-    char list[256] = "";
-    size_t len = 0;
+    char known[256];
 
-    for (unsigned i = 0; i < name_count; i++) {
-        if (text && !strcmp(text, names[i])) {
-            *choice = i;
+    for (*choice = 0; *choice < name_count; ++*choice)
+        if (text && !strcmp(text, names[*choice]))
             return 0;
-        }
-        if (len < sizeof(list))
-            len +=
-                (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "", names[i]);
-    }
-    return err_set(err, -EINVAL, "%s: '%s' is not one of %s", what, text ? text : "", list);
+    names_join(names, name_count, known, sizeof(known));
+    return err_set(err, -EINVAL, "%s: '%s' is not one of %s", what, text ? text : "", known);
 }

@@ -8,22 +8,29 @@
 #include "base/compiler.h"
 #include "base/err.h"
 
-/* One entry of a list: `a=b` has a key and a value, `a` a key alone (value NULL). */
-struct keyval {
-    char *key;
-    char *value;
+/* A list that is being taken apart. Zero what is private. */
+struct keyval_list {
+    const char *option;       /* "--block", for errors */
+    const char *const *names; /* the keys that there are, 32 at most */
+    unsigned name_count;
+    char *rest;    /* changed in place; NULL at the end */
+    uint32_t seen; /* private: bit per key */
 };
 
-/* Cuts the next entry off `*rest`, which is changed in place and becomes NULL at the end of the
- * list. False at the end. */
-bool keyval_next(char **rest, struct keyval *entry);
+/*
+ * Takes the next entry: 1, with the index of its key in `names`; `a=b` has a value, of `a` it is
+ * NULL. 0 at the end. -EINVAL: no such key, or one that was there before.
+ */
+must_check int keyval_next(struct keyval_list *list, unsigned *key, char **value, struct err *err);
 
 /*
  * Conversions of a whole string; `what` names the option and key in the error ("--block: queues").
- * -EINVAL when it is malformed (or NULL), -ERANGE.
+ * -EINVAL when it is malformed (or NULL), -ERANGE. Numbers are decimal, or hexadecimal after 0x.
  */
 must_check int keyval_u64(const char *what, const char *text, uint64_t min, uint64_t max,
                           uint64_t *value, struct err *err);
+/* Anything but nothing. */
+must_check int keyval_text(const char *what, const char *text, const char **value, struct err *err);
 /* NULL means true; else true or false. */
 must_check int keyval_bool(const char *what, const char *text, bool *value, struct err *err);
 /* MiB without a suffix, or with K, M, G (powers of 1024); result in bytes. */

@@ -51,8 +51,13 @@ static enum exit_status version(int argc, char **argv)
     struct executor *executor;
     struct err err;
 
+    if (argc > 2 || (argc == 2 && strcmp(argv[1], "-v") != 0)) {
+        fprintf(stderr, "ringvm: unexpected argument '%s'; write ringvm --version [-v]\n",
+                argv[argc - 1]);
+        return EXIT_BAD_ARGUMENTS;
+    }
     printf("ringvm %s\n", RINGVM_VERSION);
-    if (argc < 2 || strcmp(argv[1], "-v"))
+    if (argc < 2)
         return EXIT_POWERED_OFF;
     if (executor_create(&executor, NULL, &err)) {
         fprintf(stderr, "ringvm: %s\n", err.text);

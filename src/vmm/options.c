@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "vmm/device_options.h"
 #include "vmm/keyval.h"
 
 enum {
@@ -12,37 +13,42 @@ enum {
     MEM_SIZE_MIN_MIB = 16,
     POLL_US_DEFAULT = 20,
     POLL_US_MAX = 10000,
-    DISK_ID_LEN_MAX = 20,
-    DISK_QUEUE_COUNT_MAX = 16,
-    NET_PAIR_COUNT_MAX = 8,
-    MTU_MIN = 68,
-    MTU_MAX = 65521, /* 65535 less the Ethernet header */
 };
 
 struct option_def {
     char short_name; /* 0: none */
     const char *name;
     const char *metavar; /* NULL: takes no value */
+    bool repeats;        /* each one adds something */
     const char *help;    /* lines after the first are indented when printed */
     int (*apply)(struct run_config *config, char *value, struct err *err);
 };
 
+/* crosvm has keys in what is one number here: `-m size=512`, `-c num-cores=2`. */
+static const char *without_key(const char *value, const char *key)
+{
+    size_t len = strlen(key);
+
+    return !strncmp(value, key, len) && value[len] == '=' ? value + len + 1 : value;
+}
+
 static int apply_mem(struct run_config *config, char *value, struct err *err)
 {
-    int ret = keyval_mem_size("--mem", value, &config->mem_size, err);
+    const char *size = without_key(value, "size");
+    int ret = keyval_mem_size("--mem", size, &config->mem_size, err);
 
     if (ret)
         return ret;
     if (config->mem_size < (uint64_t)MEM_SIZE_MIN_MIB << 20 || config->mem_size % (1 << 20))
-        return err_set(err, -ERANGE, "--mem: %s must be whole MiB, at least %d", value,
+        return err_set(err, -ERANGE, "--mem: %s must be whole MiB, at least %d", size,
                        MEM_SIZE_MIN_MIB);
     return 0;
 }
 
 static int apply_cpus(struct run_config *config, char *value, struct err *err)
 {
-    uint64_t count;
-    int ret = keyval_u64("--cpus", value, 1, VCPU_COUNT_MAX, &count, err);
+    uint64_t count = 0;
+    int ret = keyval_u64("--cpus", without_key(value, "num-cores"), 1, VCPU_COUNT_MAX, &count, err);
 
     config->vcpu_count = (uint32_t)count;
     return ret;
@@ -58,243 +64,14 @@ static int apply_params(struct run_config *config, char *value, struct err *err)
 
 static int apply_initrd(struct run_config *config, char *value, struct err *err)
 {
-    if (config->initrd_path)
-        return err_set(err, -EINVAL, "--initrd: given twice");
+    (void)err;
     config->initrd_path = value;
-    return 0;
-}
-
-static int disk_key(struct disk_option *disk, const struct keyval *entry, struct err *err)
-{
-    uint64_t number;
-    int ret;
-
-    if (!strcmp(entry->key, "path")) {
-        disk->path = entry->value;
-        return entry->value ? 0 : err_set(err, -EINVAL, "--block: path needs a value");
-    }
-    if (!strcmp(entry->key, "ro"))
-        return keyval_bool("--block: ro", entry->value, &disk->read_only, err);
-    if (!strcmp(entry->key, "root"))
-        return keyval_bool("--block: root", entry->value, &disk->root, err);
-    if (!strcmp(entry->key, "direct"))
-        return keyval_bool("--block: direct", entry->value, &disk->direct, err);
-    if (!strcmp(entry->key, "id")) {
-        disk->id = entry->value;
-        if (!entry->value || strlen(entry->value) > DISK_ID_LEN_MAX)
-            return err_set(err, -EINVAL, "--block: id needs a value of at most %d bytes",
-                           DISK_ID_LEN_MAX);
-        return 0;
-    }
-    if (!strcmp(entry->key, "queues")) {
-        ret = keyval_u64("--block: queues", entry->value, 1, DISK_QUEUE_COUNT_MAX, &number, err);
-        disk->queue_count = (uint16_t)number;
-        return ret;
-    }
-    if (!strcmp(entry->key, "block-size")) {
-        ret = keyval_u64("--block: block-size", entry->value, 512, 4096, &number, err);
-        if (!ret && (number & (number - 1)))
-            ret = err_set(err, -EINVAL, "--block: block-size must be 512, 1024, 2048 or 4096");
-        disk->block_size = (uint32_t)number;
-        return ret;
-    }
-    return err_set(err, -EINVAL,
-                   "--block: unknown key '%s'; known are path, ro, root, direct, id, queues, "
-                   "block-size",
-                   entry->key);
-}
-
-static int apply_block(struct run_config *config, char *value, struct err *err)
-{
-    struct disk_option disk = {0};
-    struct keyval entry;
-    bool first = true;
-    int ret;
-
-    if (config->disk_count == CONFIG_DISK_COUNT_MAX)
-        return err_set(err, -EINVAL, "--block: more than %d disks", CONFIG_DISK_COUNT_MAX);
-    for (char *rest = value; keyval_next(&rest, &entry); first = false) {
-        if (first && !entry.value) {
-            disk.path = entry.key;
-            continue;
-        }
-        ret = disk_key(&disk, &entry, err);
-        if (ret)
-            return ret;
-    }
-    if (!disk.path || !*disk.path)
-        return err_set(err, -EINVAL, "--block: no path; write --block PATH[,ro,...]");
-    for (size_t i = 0; disk.root && i < config->disk_count; i++)
-        if (config->disks[i].root)
-            return err_set(err, -EINVAL, "--block: both %s and %s are root; only one disk can be",
-                           config->disks[i].path, disk.path);
-    config->disks[config->disk_count++] = disk;
-    return 0;
-}
-
-static int net_key(struct net_option *net, const struct keyval *entry, struct err *err)
-{
-    uint64_t number;
-    int ret;
-
-    if (!strcmp(entry->key, "tap-name")) {
-        net->tap_name = entry->value;
-        return entry->value && *entry->value
-                   ? 0
-                   : err_set(err, -EINVAL, "--net: tap-name needs a value");
-    }
-    if (!strcmp(entry->key, "tap-fd")) {
-        ret = keyval_u64("--net: tap-fd", entry->value, 0, INT32_MAX, &number, err);
-        net->tap_fd = ret ? -1 : (int)number;
-        return ret;
-    }
-    if (!strcmp(entry->key, "mac")) {
-        net->has_mac = true;
-        return keyval_mac("--net: mac", entry->value, net->mac, err);
-    }
-    if (!strcmp(entry->key, "vq-pairs")) {
-        ret = keyval_u64("--net: vq-pairs", entry->value, 1, NET_PAIR_COUNT_MAX, &number, err);
-        net->pair_count = (uint16_t)number;
-        return ret;
-    }
-    if (!strcmp(entry->key, "mtu")) {
-        ret = keyval_u64("--net: mtu", entry->value, MTU_MIN, MTU_MAX, &number, err);
-        net->mtu = (uint16_t)number;
-        return ret;
-    }
-    return err_set(err, -EINVAL,
-                   "--net: unknown key '%s'; known are tap-name, tap-fd, mac, vq-pairs, mtu",
-                   entry->key);
-}
-
-static int apply_net(struct run_config *config, char *value, struct err *err)
-{
-    struct net_option net = {.tap_fd = -1, .pair_count = 1};
-    struct keyval entry;
-    int ret;
-
-    if (config->net_count == CONFIG_NET_COUNT_MAX)
-        return err_set(err, -EINVAL, "--net: more than %d interfaces", CONFIG_NET_COUNT_MAX);
-    for (char *rest = value; keyval_next(&rest, &entry);) {
-        ret = net_key(&net, &entry, err);
-        if (ret)
-            return ret;
-    }
-    if (!net.tap_name == (net.tap_fd < 0))
-        return err_set(err, -EINVAL, "--net: give exactly one of tap-name=NAME and tap-fd=NUMBER");
-    config->nets[config->net_count++] = net;
-    return 0;
-}
-
-static const char *const serial_type_names[SERIAL_TYPE_COUNT] = {
-    [SERIAL_STDOUT] = "stdout",
-    [SERIAL_FILE] = "file",
-    [SERIAL_SINK] = "sink",
-    [SERIAL_PTY] = "pty",
-};
-static const char *const serial_hardware_names[SERIAL_HW_COUNT] = {
-    [SERIAL_HW_16550] = "serial",
-    [SERIAL_HW_VIRTIO_CONSOLE] = "virtio-console",
-    [SERIAL_HW_DEBUGCON] = "debugcon",
-};
-
-static int serial_key(struct serial_option *serial, const struct keyval *entry, struct err *err)
-{
-    uint64_t number;
-    unsigned choice;
-    int ret;
-
-    if (!strcmp(entry->key, "type")) {
-        ret = keyval_choice("--serial: type", entry->value, serial_type_names, SERIAL_TYPE_COUNT,
-                            &choice, err);
-        if (!ret)
-            serial->type = (enum serial_type)choice;
-        return ret;
-    }
-    if (!strcmp(entry->key, "hardware")) {
-        ret = keyval_choice("--serial: hardware", entry->value, serial_hardware_names,
-                            SERIAL_HW_COUNT, &choice, err);
-        if (!ret)
-            serial->hardware = (enum serial_hardware)choice;
-        return ret;
-    }
-    if (!strcmp(entry->key, "num")) {
-        ret = keyval_u64("--serial: num", entry->value, 1, CONFIG_COM_COUNT, &number, err);
-        serial->num = (uint8_t)number;
-        return ret;
-    }
-    if (!strcmp(entry->key, "path")) {
-        serial->path = entry->value;
-        return entry->value ? 0 : err_set(err, -EINVAL, "--serial: path needs a value");
-    }
-    if (!strcmp(entry->key, "console"))
-        return keyval_bool("--serial: console", entry->value, &serial->console, err);
-    if (!strcmp(entry->key, "stdin"))
-        return keyval_bool("--serial: stdin", entry->value, &serial->takes_stdin, err);
-    return err_set(err, -EINVAL,
-                   "--serial: unknown key '%s'; known are type, hardware, num, path, console, "
-                   "stdin",
-                   entry->key);
-}
-
-static int serial_check(const struct run_config *config, const struct serial_option *serial,
-                        struct err *err)
-{
-    if ((serial->type == SERIAL_FILE) != (serial->path != NULL))
-        return err_set(err, -EINVAL, "--serial: type=file and path=PATH go together");
-    if (serial->takes_stdin && serial->type != SERIAL_STDOUT)
-        return err_set(err, -EINVAL, "--serial: stdin goes with type=stdout");
-    if (serial->num > 1 && serial->hardware != SERIAL_HW_16550)
-        return err_set(err, -EINVAL, "--serial: there is only num=1 of hardware=%s",
-                       serial_hardware_names[serial->hardware]);
-    for (size_t i = 0; i < config->serial_count; i++) {
-        const struct serial_option *other = &config->serials[i];
-
-        if (other->hardware == serial->hardware && other->num == serial->num)
-            return err_set(err, -EINVAL, "--serial: two of hardware=%s have num=%d",
-                           serial_hardware_names[serial->hardware], serial->num);
-        if (other->takes_stdin && serial->takes_stdin)
-            return err_set(err, -EINVAL, "--serial: only one can take stdin");
-        if (other->console && serial->console && other->hardware == serial->hardware)
-            return err_set(err, -EINVAL, "--serial: only one hardware=%s can be console",
-                           serial_hardware_names[serial->hardware]);
-    }
-    return 0;
-}
-
-static int apply_serial(struct run_config *config, char *value, struct err *err)
-{
-    struct serial_option serial = {.type = SERIAL_TYPE_COUNT, .num = 1};
-    struct keyval entry;
-    bool stdin_given = false;
-    int ret;
-
-    if (config->serial_count == CONFIG_SERIAL_COUNT_MAX)
-        return err_set(err, -EINVAL, "--serial: more than %d ports", CONFIG_SERIAL_COUNT_MAX);
-    for (char *rest = value; keyval_next(&rest, &entry);) {
-        stdin_given |= !strcmp(entry.key, "stdin");
-        ret = serial_key(&serial, &entry, err);
-        if (ret)
-            return ret;
-    }
-    if (serial.type == SERIAL_TYPE_COUNT)
-        return err_set(err, -EINVAL, "--serial: no type; write --serial type=stdout");
-    /* The first port on stdout is the one a user types to, unless told otherwise. */
-    if (!stdin_given && serial.type == SERIAL_STDOUT && serial.hardware != SERIAL_HW_DEBUGCON) {
-        serial.takes_stdin = true;
-        for (size_t i = 0; i < config->serial_count; i++)
-            serial.takes_stdin &= !config->serials[i].takes_stdin;
-    }
-    ret = serial_check(config, &serial, err);
-    if (ret)
-        return ret;
-    config->serials[config->serial_count++] = serial;
     return 0;
 }
 
 static int apply_poll_us(struct run_config *config, char *value, struct err *err)
 {
-    uint64_t number;
+    uint64_t number = 0;
     int ret = keyval_u64("--poll-us", value, 0, POLL_US_MAX, &number, err);
 
     config->poll_us = (uint32_t)number;
@@ -333,45 +110,51 @@ static int apply_exit_on_reset(struct run_config *config, char *value, struct er
 }
 
 static const struct option_def options[] = {
-    {'m', "mem", "SIZE", "guest memory in MiB, or with K, M or G (default 256)", apply_mem},
-    {'c', "cpus", "COUNT", "virtual CPUs, 1 to 64 (default 1)", apply_cpus},
-    {'p', "params", "TEXT", "added to the kernel's command line; may be repeated", apply_params},
-    {'i', "initrd", "PATH", "initial RAM disk", apply_initrd},
-    {'b', "block", "PATH[,KEY...]",
+    {'m', "mem", "SIZE", false,
+     "guest memory in MiB, or with K, M or G; at least 16 MiB\n(default 256)", apply_mem},
+    {'c', "cpus", "COUNT", false, "virtual CPUs, 1 to 64 (default 1)", apply_cpus},
+    {'p', "params", "TEXT", true, "added to the kernel's command line; may be repeated",
+     apply_params},
+    {'i', "initrd", "PATH", false, "initial RAM disk (default: none)", apply_initrd},
+    {'b', "block", "PATH[,KEY...]", true,
      "a raw disk image or block device as virtio-blk; may be repeated\n"
+     "  path=PATH       the same, as a key\n"
      "  ro              read-only\n"
      "  root            root=/dev/vdX is added to the command line\n"
      "  direct          bypass the host's page cache (O_DIRECT)\n"
      "  id=TEXT         serial number that the guest sees, at most 20 bytes\n"
-     "  queues=COUNT    request queues (default: one per CPU)\n"
-     "  block-size=SIZE logical block size in bytes (default: the host's)",
-     apply_block},
-    {0, "net", "tap-name=NAME|tap-fd=FD[,KEY...]",
+     "                  (default: none)\n"
+     "  queues=COUNT    request queues, 1 to 16 (default: one per CPU)\n"
+     "  block-size=SIZE logical block size in bytes, 512 to 4096\n"
+     "                  (default: the host's)",
+     block_option_apply},
+    {0, "net", "tap-name=NAME|tap-fd=FD[,KEY...]", true,
      "a tap interface as virtio-net; may be repeated\n"
      "  tap-name=NAME   an interface, which is created if it does not exist\n"
      "  tap-fd=FD       or a tap that the caller has opened\n"
      "  mac=ADDRESS     the guest's address (default: derived from the tap's name)\n"
      "  vq-pairs=COUNT  queue pairs, 1 to 8 (default 1)\n"
-     "  mtu=BYTES       told to the guest",
-     apply_net},
-    {0, "serial", "type=TYPE[,KEY...]",
+     "  mtu=BYTES       told to the guest, 68 to 65521 (default: it is not)",
+     net_option_apply},
+    {0, "serial", "type=TYPE[,KEY...]", true,
      "a serial port or console; may be repeated\n"
      "  (default: type=stdout,console)\n"
      "  type=TYPE       stdout, file, sink or pty\n"
      "  hardware=NAME   serial (default), virtio-console or debugcon\n"
      "  num=NUMBER      1 to 4: COM1 to COM4 (default 1)\n"
-     "  path=PATH       of type=file\n"
+     "  path=PATH       of type=file, which is appended to\n"
      "  console         console=... is added to the command line\n"
      "  stdin           takes the terminal's input (default for the first on stdout)",
-     apply_serial},
-    {0, "no-rng", NULL, "no virtio-rng device", apply_no_rng},
-    {0, "exit-on-reset", NULL, "end when the guest reboots, instead of restarting it in place",
-     apply_exit_on_reset},
-    {0, "poll-us", "MICROSECONDS",
-     "upper bound of polling before the executor sleeps; 0 turns it off\n(default 20)",
+     serial_option_apply},
+    {0, "no-rng", NULL, false, "no virtio-rng device", apply_no_rng},
+    {0, "exit-on-reset", NULL, false,
+     "end when the guest reboots, instead of restarting it in place", apply_exit_on_reset},
+    {0, "poll-us", "MICROSECONDS", false,
+     "upper bound of polling before the executor sleeps, 0 to 10000;\n"
+     "0 turns it off (default 20)",
      apply_poll_us},
-    {0, "kvm-device", "PATH", "the KVM device (default /dev/kvm)", apply_kvm_device},
-    {0, "log-level", "LEVEL", "error, warn (default), info or debug", apply_log_level},
+    {0, "kvm-device", "PATH", false, "the KVM device (default /dev/kvm)", apply_kvm_device},
+    {0, "log-level", "LEVEL", false, "error, warn (default), info or debug", apply_log_level},
 };
 
 enum { OPTION_COUNT = array_count(options), HELP_VALUE = OPTION_COUNT };
@@ -412,22 +195,36 @@ static int option_index(int found)
     return HELP_VALUE;
 }
 
+/* optopt is the character of a short option, the value of a long one that is known, and else 0. */
 static int getopt_refused(int found, char **argv, struct err *err)
 {
     char name[64];
 
-    /* optopt is a character only of an unknown short option or of one that lacks its value. */
     if (optopt > HELP_VALUE)
         snprintf(name, sizeof(name), "-%c", optopt);
     else
         snprintf(name, sizeof(name), "%s", argv[optind - 1]);
-    return err_set(err, -EINVAL, "%s %s; see ringvm run --help", name,
-                   found == ':' ? "needs a value" : "is not an option, or takes no value");
+    if (found == ':')
+        return err_set(err, -EINVAL, "%s needs a value; see ringvm run --help", name);
+    if (optopt && optopt <= HELP_VALUE)
+        return err_set(err, -EINVAL, "%s: this option takes no value", name);
+    return err_set(err, -EINVAL, "unknown option %s; see ringvm run --help", name);
+}
+
+static int option_apply(const struct option_def *option, struct run_config *config, bool *given,
+                        struct err *err)
+{
+    if (*given && option->metavar && !option->repeats)
+        return err_set(err, -EINVAL, "--%s: given twice", option->name);
+    *given = true;
+    if (option->metavar && !*optarg && option->apply != apply_params)
+        return err_set(err, -EINVAL, "--%s needs a value; see ringvm run --help", option->name);
+    return option->apply(config, optarg, err);
 }
 
 static int kernel_take(struct run_config *config, int argc, char **argv, struct err *err)
 {
-    if (optind == argc)
+    if (optind == argc || !*argv[optind])
         return err_set(err, -EINVAL, "no kernel given; write ringvm run [OPTIONS] KERNEL");
     if (optind + 1 < argc)
         return err_set(err, -EINVAL, "unexpected argument '%s' after the kernel %s",
@@ -441,6 +238,7 @@ int options_parse(int argc, char **argv, struct run_config *config, bool *wants_
 {
     struct option longs[OPTION_COUNT + 2];
     char shorts[2 * OPTION_COUNT + 4];
+    bool given[OPTION_COUNT] = {false};
     int found, ret;
 
     *wants_help = false;
@@ -463,7 +261,7 @@ int options_parse(int argc, char **argv, struct run_config *config, bool *wants_
             *wants_help = true;
             return 0;
         }
-        ret = options[index].apply(config, optarg, err);
+        ret = option_apply(&options[index], config, &given[index], err);
         if (ret)
             return ret;
     }
@@ -506,5 +304,16 @@ void options_print_help(FILE *out)
           out);
     for (int i = 0; i < OPTION_COUNT; i++)
         help_print_option(out, &options[i]);
-    fputs("  -h, --help                 this text\n", out);
+    fputs("  -h, --help                 this text\n"
+          "\n"
+          "exit status:\n"
+          "   0  powered off by the guest\n"
+          "   1  the host could not start or continue it; one line says why\n"
+          "  31  stopped from outside: SIGTERM, SIGINT, Ctrl-A x\n"
+          "  33  a vCPU stopped in a way that no guest asks for\n"
+          "  34  the guest panicked\n"
+          "  35  bad arguments\n"
+          "  32, 36, 37, 38  with --exit-on-reset: reset through the keyboard controller,\n"
+          "                  port 0xcf9, the ACPI reset register, a triple fault\n",
+          out);
 }

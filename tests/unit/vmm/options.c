@@ -90,18 +90,24 @@ Test(options, everything_at_once)
 
 Test(options, unknown_options_and_missing_values_are_named)
 {
-    refused("--frob k", -EINVAL, "--frob");
-    refused("-z k", -EINVAL, "-z");
+    refused("--frob k", -EINVAL, "unknown option --frob;");
+    refused("--frob=1 k", -EINVAL, "unknown option --frob=1;");
+    refused("-z k", -EINVAL, "unknown option -z;");
     refused("k -m", -EINVAL, "-m");
     refused("k --mem", -EINVAL, "--mem");
-    refused("--no-rng=1 k", -EINVAL, "--no-rng");
+    refused("--mem= k", -EINVAL, "--mem needs a value");
+    refused("--kvm-device= k", -EINVAL, "--kvm-device needs a value");
+    refused("--no-rng=1 k", -EINVAL, "--no-rng=1: this option takes no value");
     refused("", -EINVAL, "no kernel");
     refused("k second", -EINVAL, "second");
 }
 
 Test(options, unknown_keys_are_named_with_the_known_ones)
 {
-    refused("-b a,frob=1 k", -EINVAL, "unknown key 'frob'");
+    refused(
+        "-b a,frob=1 k", -EINVAL,
+        "--block: unknown key 'frob'; known are path, ro, root, direct, id, queues, block-size");
+    refused("-b a, k", -EINVAL, "unknown key ''");
     refused("--net tap-name=a,frob k", -EINVAL, "unknown key 'frob'");
     refused("--serial type=sink,frob k", -EINVAL, "unknown key 'frob'");
 }
@@ -120,6 +126,31 @@ Test(options, numbers_are_checked)
     refused("--poll-us x k", -EINVAL, "--poll-us");
     refused("--net tap-name=a,mtu=1 k", -ERANGE, "mtu");
     refused("--log-level loud k", -EINVAL, "loud");
+    cr_assert_eq(parse("-m 0512 k")->config.mem_size, 512ULL << 20, "decimal");
+    cr_assert_eq(parse("-m 0x200 k")->config.mem_size, 512ULL << 20);
+    refused("-m 0x k", -EINVAL, "0x");
+}
+
+Test(options, crosvm_s_keys_of_memory_and_cpus_are_understood)
+{
+    struct parsed *p = parse("-m size=512 -c num-cores=2 k");
+
+    cr_assert_eq(p->ret, 0, "%s", p->err.text);
+    cr_assert_eq(p->config.mem_size, 512ULL << 20);
+    cr_assert_eq(p->config.vcpu_count, 2);
+    refused("-m sizes=512 k", -EINVAL, "sizes=512");
+}
+
+Test(options, what_can_be_only_one_thing_is_given_once)
+{
+    refused("-m 512 -m 256 k", -EINVAL, "--mem: given twice");
+    refused("-c 1 --cpus 2 k", -EINVAL, "--cpus: given twice");
+    refused("--poll-us 1 --poll-us 1 k", -EINVAL, "--poll-us: given twice");
+    refused("-b a,path=b k", -EINVAL, "--block: path is given twice");
+    refused("-b a,ro,root,ro=false k", -EINVAL, "--block: ro is given twice");
+    refused("--net tap-name=a,tap-name=b k", -EINVAL, "--net: tap-name is given twice");
+    refused("--serial type=sink,type=pty k", -EINVAL, "--serial: type is given twice");
+    cr_assert_eq(parse("--no-rng --no-rng k")->ret, 0);
 }
 
 Test(options, contradictions_are_refused)

@@ -1,0 +1,275 @@
+#include "vmm/device_options.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "vmm/keyval.h"
+
+enum {
+    DISK_ID_LEN_MAX = 20,
+    DISK_QUEUE_COUNT_MAX = 16,
+    NET_PAIR_COUNT_MAX = 8,
+    MTU_MIN = 68,
+    MTU_MAX = 65521, /* 65535 less the Ethernet header */
+};
+
+/* ---- --block ---- */
+
+enum {
+    BLOCK_KEY_PATH,
+    BLOCK_KEY_RO,
+    BLOCK_KEY_ROOT,
+    BLOCK_KEY_DIRECT,
+    BLOCK_KEY_ID,
+    BLOCK_KEY_QUEUES,
+    BLOCK_KEY_SIZE
+};
+static const char *const block_keys[] = {
+    [BLOCK_KEY_PATH] = "path",       [BLOCK_KEY_RO] = "ro", [BLOCK_KEY_ROOT] = "root",
+    [BLOCK_KEY_DIRECT] = "direct",   [BLOCK_KEY_ID] = "id", [BLOCK_KEY_QUEUES] = "queues",
+    [BLOCK_KEY_SIZE] = "block-size",
+};
+
+static int block_key_apply(struct disk_option *disk, unsigned key, const char *value,
+                           struct err *err)
+{
+    uint64_t number = 0;
+    int ret;
+
+    switch (key) {
+    case BLOCK_KEY_PATH:
+        return keyval_text("--block: path", value, &disk->path, err);
+    case BLOCK_KEY_RO:
+        return keyval_bool("--block: ro", value, &disk->read_only, err);
+    case BLOCK_KEY_ROOT:
+        return keyval_bool("--block: root", value, &disk->root, err);
+    case BLOCK_KEY_DIRECT:
+        return keyval_bool("--block: direct", value, &disk->direct, err);
+    case BLOCK_KEY_ID:
+        ret = keyval_text("--block: id", value, &disk->id, err);
+        if (!ret && strlen(disk->id) > DISK_ID_LEN_MAX)
+            ret = err_set(err, -EINVAL, "--block: id has at most %d bytes", DISK_ID_LEN_MAX);
+        return ret;
+    case BLOCK_KEY_QUEUES:
+        ret = keyval_u64("--block: queues", value, 1, DISK_QUEUE_COUNT_MAX, &number, err);
+        disk->queue_count = (uint16_t)number;
+        return ret;
+    default: /* BLOCK_KEY_SIZE */
+        ret = keyval_u64("--block: block-size", value, 512, 4096, &number, err);
+        if (!ret && (number & (number - 1)))
+            ret = err_set(err, -EINVAL, "--block: block-size must be 512, 1024, 2048 or 4096");
+        disk->block_size = (uint32_t)number;
+        return ret;
+    }
+}
+
+int block_option_apply(struct run_config *config, char *value, struct err *err)
+{
+    struct keyval_list list = {
+        .option = "--block", .names = block_keys, .name_count = array_count(block_keys)};
+    struct disk_option disk = {0};
+    size_t len = strcspn(value, "=,");
+    unsigned key;
+    int ret;
+
+    if (config->disk_count == CONFIG_DISK_COUNT_MAX)
+        return err_set(err, -EINVAL, "--block: more than %d disks", CONFIG_DISK_COUNT_MAX);
+    list.rest = value;
+    if (value[len] != '=') { /* the path, without its key */
+        list.rest = value[len] ? &value[len + 1] : NULL;
+        list.seen = 1U << BLOCK_KEY_PATH;
+        value[len] = '\0';
+        disk.path = value;
+    }
+    while ((ret = keyval_next(&list, &key, &value, err)) > 0) {
+        ret = block_key_apply(&disk, key, value, err);
+        if (ret)
+            break;
+    }
+    if (ret)
+        return ret;
+    if (!disk.path || !*disk.path)
+        return err_set(err, -EINVAL, "--block: no path; write --block PATH[,ro,...]");
+    for (size_t i = 0; disk.root && i < config->disk_count; i++)
+        if (config->disks[i].root)
+            return err_set(err, -EINVAL, "--block: both %s and %s are root; only one disk can be",
+                           config->disks[i].path, disk.path);
+    config->disks[config->disk_count++] = disk;
+    return 0;
+}
+
+/* ---- --net ---- */
+
+enum { NET_KEY_TAP_NAME, NET_KEY_TAP_FD, NET_KEY_MAC, NET_KEY_VQ_PAIRS, NET_KEY_MTU };
+static const char *const net_keys[] = {
+    [NET_KEY_TAP_NAME] = "tap-name", [NET_KEY_TAP_FD] = "tap-fd", [NET_KEY_MAC] = "mac",
+    [NET_KEY_VQ_PAIRS] = "vq-pairs", [NET_KEY_MTU] = "mtu",
+};
+
+static int net_key_apply(struct net_option *net, unsigned key, const char *value, struct err *err)
+{
+    uint64_t number = 0;
+    int ret;
+
+    switch (key) {
+    case NET_KEY_TAP_NAME:
+        return keyval_text("--net: tap-name", value, &net->tap_name, err);
+    case NET_KEY_TAP_FD:
+        ret = keyval_u64("--net: tap-fd", value, 0, INT32_MAX, &number, err);
+        net->tap_fd = ret ? -1 : (int)number;
+        return ret;
+    case NET_KEY_MAC:
+        net->has_mac = true;
+        return keyval_mac("--net: mac", value, net->mac, err);
+    case NET_KEY_VQ_PAIRS:
+        ret = keyval_u64("--net: vq-pairs", value, 1, NET_PAIR_COUNT_MAX, &number, err);
+        net->pair_count = (uint16_t)number;
+        return ret;
+    default: /* NET_KEY_MTU */
+        ret = keyval_u64("--net: mtu", value, MTU_MIN, MTU_MAX, &number, err);
+        net->mtu = (uint16_t)number;
+        return ret;
+    }
+}
+
+int net_option_apply(struct run_config *config, char *value, struct err *err)
+{
+    struct keyval_list list = {
+        .option = "--net", .names = net_keys, .name_count = array_count(net_keys), .rest = value};
+    struct net_option net = {.tap_fd = -1, .pair_count = 1};
+    unsigned key;
+    int ret;
+
+    if (config->net_count == CONFIG_NET_COUNT_MAX)
+        return err_set(err, -EINVAL, "--net: more than %d interfaces", CONFIG_NET_COUNT_MAX);
+    while ((ret = keyval_next(&list, &key, &value, err)) > 0) {
+        ret = net_key_apply(&net, key, value, err);
+        if (ret)
+            break;
+    }
+    if (ret)
+        return ret;
+    if (!net.tap_name == (net.tap_fd < 0))
+        return err_set(err, -EINVAL, "--net: give exactly one of tap-name=NAME and tap-fd=NUMBER");
+    config->nets[config->net_count++] = net;
+    return 0;
+}
+
+/* ---- --serial ---- */
+
+enum {
+    SERIAL_KEY_TYPE,
+    SERIAL_KEY_HARDWARE,
+    SERIAL_KEY_NUM,
+    SERIAL_KEY_PATH,
+    SERIAL_KEY_CONSOLE,
+    SERIAL_KEY_STDIN
+};
+static const char *const serial_keys[] = {
+    [SERIAL_KEY_TYPE] = "type", [SERIAL_KEY_HARDWARE] = "hardware", [SERIAL_KEY_NUM] = "num",
+    [SERIAL_KEY_PATH] = "path", [SERIAL_KEY_CONSOLE] = "console",   [SERIAL_KEY_STDIN] = "stdin",
+};
+
+static const char *const serial_type_names[SERIAL_TYPE_COUNT] = {
+    [SERIAL_STDOUT] = "stdout",
+    [SERIAL_FILE] = "file",
+    [SERIAL_SINK] = "sink",
+    [SERIAL_PTY] = "pty",
+};
+static const char *const serial_hardware_names[SERIAL_HW_COUNT] = {
+    [SERIAL_HW_16550] = "serial",
+    [SERIAL_HW_VIRTIO_CONSOLE] = "virtio-console",
+    [SERIAL_HW_DEBUGCON] = "debugcon",
+};
+
+static int serial_key_apply(struct serial_option *serial, unsigned key, const char *value,
+                            struct err *err)
+{
+    uint64_t number = 0;
+    unsigned choice = 0;
+    int ret;
+
+    switch (key) {
+    case SERIAL_KEY_TYPE:
+        ret = keyval_choice("--serial: type", value, serial_type_names, SERIAL_TYPE_COUNT, &choice,
+                            err);
+        serial->type = (enum serial_type)choice;
+        return ret;
+    case SERIAL_KEY_HARDWARE:
+        ret = keyval_choice("--serial: hardware", value, serial_hardware_names, SERIAL_HW_COUNT,
+                            &choice, err);
+        serial->hardware = (enum serial_hardware)choice;
+        return ret;
+    case SERIAL_KEY_NUM:
+        ret = keyval_u64("--serial: num", value, 1, CONFIG_COM_COUNT, &number, err);
+        serial->num = (uint8_t)number;
+        return ret;
+    case SERIAL_KEY_PATH:
+        return keyval_text("--serial: path", value, &serial->path, err);
+    case SERIAL_KEY_CONSOLE:
+        return keyval_bool("--serial: console", value, &serial->console, err);
+    default: /* SERIAL_KEY_STDIN */
+        return keyval_bool("--serial: stdin", value, &serial->takes_stdin, err);
+    }
+}
+
+static int serial_check(const struct run_config *config, const struct serial_option *serial,
+                        struct err *err)
+{
+    if ((serial->type == SERIAL_FILE) != (serial->path != NULL))
+        return err_set(err, -EINVAL, "--serial: type=file and path=PATH go together");
+    if (serial->takes_stdin && serial->type != SERIAL_STDOUT)
+        return err_set(err, -EINVAL, "--serial: stdin goes with type=stdout");
+    if (serial->num > 1 && serial->hardware != SERIAL_HW_16550)
+        return err_set(err, -EINVAL, "--serial: there is only num=1 of hardware=%s",
+                       serial_hardware_names[serial->hardware]);
+    for (size_t i = 0; i < config->serial_count; i++) {
+        const struct serial_option *other = &config->serials[i];
+
+        if (other->hardware == serial->hardware && other->num == serial->num)
+            return err_set(err, -EINVAL, "--serial: two of hardware=%s have num=%d",
+                           serial_hardware_names[serial->hardware], serial->num);
+        if (other->takes_stdin && serial->takes_stdin)
+            return err_set(err, -EINVAL, "--serial: only one can take stdin");
+        if (other->console && serial->console && other->hardware == serial->hardware)
+            return err_set(err, -EINVAL, "--serial: only one hardware=%s can be console",
+                           serial_hardware_names[serial->hardware]);
+    }
+    return 0;
+}
+
+int serial_option_apply(struct run_config *config, char *value, struct err *err)
+{
+    struct keyval_list list = {.option = "--serial",
+                               .names = serial_keys,
+                               .name_count = array_count(serial_keys),
+                               .rest = value};
+    struct serial_option serial = {.type = SERIAL_TYPE_COUNT, .num = 1};
+    bool stdin_given = false;
+    unsigned key;
+    int ret;
+
+    if (config->serial_count == CONFIG_SERIAL_COUNT_MAX)
+        return err_set(err, -EINVAL, "--serial: more than %d ports", CONFIG_SERIAL_COUNT_MAX);
+    while ((ret = keyval_next(&list, &key, &value, err)) > 0) {
+        stdin_given |= key == SERIAL_KEY_STDIN;
+        ret = serial_key_apply(&serial, key, value, err);
+        if (ret)
+            break;
+    }
+    if (ret)
+        return ret;
+    if (serial.type == SERIAL_TYPE_COUNT)
+        return err_set(err, -EINVAL, "--serial: no type; write --serial type=stdout");
+    /* The first port on stdout is the one a user types to, unless told otherwise. */
+    if (!stdin_given && serial.type == SERIAL_STDOUT && serial.hardware != SERIAL_HW_DEBUGCON) {
+        serial.takes_stdin = true;
+        for (size_t i = 0; i < config->serial_count; i++)
+            serial.takes_stdin &= !config->serials[i].takes_stdin;
+    }
+    ret = serial_check(config, &serial, err);
+    if (ret)
+        return ret;
+    config->serials[config->serial_count++] = serial;
+    return 0;
+}
