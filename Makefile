@@ -3,8 +3,16 @@
 #   make            build/ringvm
 #   make demo       everything a first look needs: tools, kernel, disk, then a guest from boot to power-off
 #   make shell      the same guest, with a shell on its console
-#   make test       unit tests and guest tests (installs what is missing)
-#   make help       the other goals
+#   make test       unit tests, sanitizers, lint and a few guests (installs what is missing); what CI runs
+#   make test-all   that, the stress build, and every guest test, also with another host kernel and under ASan
+#
+#   make unit asan tsan stress-unit   the unit tests: plain, under sanitizers, with every await suspending
+#   make guest guest-all              guest tests: the daily ones, all
+#   make lint format                  what make test checks of the sources; clang-format in place
+#   make bench                        all benchmarks; build/bench/NAME.json
+#   make fuzz FUZZ_SECONDS=30         every fuzz target for so long (needs clang)
+#   make install PREFIX=/usr/local DESTDIR=
+#   make deps clean                   installs what all of this needs; removes build/
 
 VERSION := 0.1.0
 ARCH    ?= $(shell uname -m)

@@ -47,4 +47,4 @@ install-async: $(O)/library/libringvm-async.a
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' tools/ringvm-async.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/ringvm-async.pc
 
 help:
-	@sed -n 's/^#   //p' Makefile
+	@sed -n '2,/^$$/s/^#\( *\)/\1/p' Makefile
