@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,6 +40,7 @@ bool log_enabled(enum log_level level)
 
 static void log_write(enum log_level level, const char *format, va_list args)
 {
+    struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
     char line[1024];
     int len = snprintf(line, sizeof(line), "ringvm: %s: ", level_names[level]);
     int body = vsnprintf(line + len, sizeof(line) - (size_t)len - 1, format, args);
@@ -49,8 +51,9 @@ static void log_write(enum log_level level, const char *format, va_list args)
     if ((size_t)len > sizeof(line) - 2)
         len = (int)sizeof(line) - 2;
     line[len++] = '\n';
-    /* A log that cannot be written has nobody to be reported to. */
-    if (write(STDERR_FILENO, line, (size_t)len) < 0)
+    /* A log that cannot be written has nobody to be reported to; one that nobody reads must not
+     * stop the executor. */
+    if (poll(&output, 1, 0) <= 0 || write(STDERR_FILENO, line, (size_t)len) < 0)
         return;
 }
 

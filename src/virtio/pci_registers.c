@@ -104,8 +104,6 @@ static enum bus_verdict common_write(struct virtio_pci *pci, uint32_t offset, ui
 
     if (FIELD(offset, size) == FIELD(VIRTIO_PCI_COMMON_STATUS, 1))
         return virtio_device_status_write(device, value, deferrable);
-    if (virtio_device_is_stopping(device))
-        return BUS_DONE;
     switch (FIELD(offset, size)) {
     case FIELD(VIRTIO_PCI_COMMON_DFSELECT, 4):
         state->device_feature_select = value;

@@ -48,6 +48,23 @@ Test(log, only_levels_up_to_the_chosen_one_are_written)
     cr_assert_str_eq(line, "ringvm: error: disk 7");
 }
 
+Test(log, a_reader_that_stopped_holds_nobody_up)
+{
+    int fd = capture();
+    char line[1024], filler[4096] = "";
+
+    cr_assert_eq(fcntl(STDERR_FILENO, F_SETFL, O_NONBLOCK), 0);
+    while (write(STDERR_FILENO, filler, sizeof(filler)) > 0)
+        ;
+    cr_assert_eq(fcntl(STDERR_FILENO, F_SETFL, 0), 0);
+    log_error("lost");
+    while (read(fd, filler, sizeof(filler)) > 0)
+        ;
+    log_error("seen");
+    cr_assert_eq(count_lines(fd, line, sizeof(line)), 1);
+    cr_assert_str_eq(line, "ringvm: error: seen");
+}
+
 Test(log, level_names)
 {
     enum log_level level;

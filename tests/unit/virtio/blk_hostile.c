@@ -99,6 +99,28 @@ Test(virtio_blk, hostile_09_sectors_beyond_the_disk_are_refused)
     blk_rig_end(&rig);
 }
 
+/* On a disk where they would fit. */
+Test(virtio_blk, hostile_09_ranges_longer_than_the_device_said_are_refused)
+{
+    struct blk_rig rig;
+
+    blk_rig_image(&rig, (off_t)16 << 30);
+    blk_rig_start(&rig);
+    cr_assert_eq(blk_run_range(&rig, VIRTIO_BLK_T_DISCARD, 0,
+                               (uint32_t)CONFIG(&rig, max_discard_sectors), 0),
+                 VIRTIO_BLK_S_OK);
+    cr_assert_eq(blk_run_range(&rig, VIRTIO_BLK_T_DISCARD, 0,
+                               (uint32_t)CONFIG(&rig, max_discard_sectors) + 1, 0),
+                 VIRTIO_BLK_S_IOERR);
+    cr_assert_eq(blk_run_range(&rig, VIRTIO_BLK_T_DISCARD, 0, (1U << 23) + 8, 0),
+                 VIRTIO_BLK_S_IOERR, "4 GiB and a little");
+    cr_assert_eq(blk_run_range(&rig, VIRTIO_BLK_T_WRITE_ZEROES, 0,
+                               (uint32_t)CONFIG(&rig, max_write_zeroes_sectors) + 1,
+                               VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP),
+                 VIRTIO_BLK_S_IOERR);
+    blk_rig_end(&rig);
+}
+
 Test(virtio_blk, hostile_10_transfer_larger_than_the_disk_is_refused)
 {
     struct blk_test_request request;

@@ -33,6 +33,8 @@ static enum task_verdict echo_poll(struct task *task)
     ASYNC_BEGIN(task)
         ;
         live_add(echo);
+        if (!echo->first_batch)
+            echo->first_batch = request->queue->vq.in_flight_count;
         AWAIT(task, ECHO_WAIT,
               !echo->held || (virtio_request_is_cancelled(request) && !echo->ignores_cancel));
         while (chain->readable_len && chain->writable_len) {
@@ -152,6 +154,7 @@ struct echo_device *echo_create(const struct virtio_context *context)
     cr_assert_eq(pipe(echo->pipe), 0);
     for (uint8_t i = 0; i < ECHO_CONFIG_LEN; i++)
         echo->config[i] = 1 + i;
+    echo->behind_config = 0xee;
     echo->device.ops = &echo_ops;
     echo->device.name = "echo0";
     echo->device.id = ECHO_ID;

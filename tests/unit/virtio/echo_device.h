@@ -25,6 +25,7 @@ enum {
 struct echo_device {
     struct virtio_device device;
     uint8_t config[ECHO_CONFIG_LEN]; /* 1, 2, 3 ...; the driver may write it */
+    uint8_t behind_config;           /* 0xee: nothing that the driver should see */
     int pipe[2];
 
     /* set by the test */
@@ -38,6 +39,7 @@ struct echo_device {
     unsigned resets;
     unsigned live; /* requests of both queues */
     unsigned live_max;
+    uint16_t first_batch; /* chains that were taken before the first echo request ran */
 };
 
 /* Freed with virtio_device_destroy. */

@@ -157,3 +157,62 @@ Test(virtq, hostile_15_no_notification_is_lost_between_two_threads_with_event_id
 {
     run_pair(1ULL << VIRTIO_RING_F_EVENT_IDX);
 }
+
+/* ---- a driver that changes its descriptors while they are looked at ---- */
+
+struct flipper {
+    struct vring_desc *desc;
+    _Atomic bool ends;
+};
+
+/* Each word of the descriptor is now good, now bad. */
+static void *flipper_main(void *arg)
+{
+    struct flipper *flipper = arg;
+    volatile struct vring_desc *desc = flipper->desc;
+
+    while (!flipper->ends) {
+        desc->len = 64;
+        desc->addr = DATA;
+        desc->flags = VRING_DESC_F_WRITE;
+        desc->len = UINT32_MAX;
+        desc->addr = UINT64_MAX - 16;
+        desc->flags = VRING_DESC_F_INDIRECT;
+    }
+    return NULL;
+}
+
+Test(virtq, hostile_8_descriptor_that_changes_while_it_is_looked_at)
+{
+    const struct gmem_range range = {{0}, 0x4000};
+    const struct virtq_config config = {
+        .size = SIZE, .desc = DESC, .driver = AVAIL, .device = USED};
+    struct iovec iov[SIZE];
+    struct virtq_chain chain = {.iov = iov, .iov_max = SIZE};
+    struct flipper flipper = {0};
+    struct vring_avail *avail;
+    struct gmem *mem;
+    pthread_t thread;
+    struct virtq vq;
+
+    cr_assert_eq(gmem_create(&mem, &range, 1, NULL), 0);
+    flipper.desc = gmem_ptr(mem, gpa(DESC), 16);
+    avail = gmem_ptr(mem, gpa(AVAIL), 16);
+    avail->idx = 1;
+    cr_assert_eq(virtq_init(&vq, mem, SIZE), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, flipper_main, &flipper), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        cr_assert_eq(virtq_enable(&vq, &config, 1ULL << VIRTIO_RING_F_INDIRECT_DESC), 0);
+        if (virtq_pop(&vq, &chain) == 1 && chain.readable_count + chain.writable_count) {
+            cr_assert_eq(chain.writable_count, 1);
+            cr_assert_eq(iov[0].iov_base, gmem_ptr(mem, gpa(DATA), 64));
+            cr_assert_eq(iov[0].iov_len, 64);
+            cr_assert_eq(chain.writable_len, 64);
+        }
+        virtq_disable(&vq);
+    }
+    flipper.ends = true;
+    pthread_join(thread, NULL);
+    virtq_free(&vq);
+    gmem_destroy(mem);
+}
