@@ -139,8 +139,35 @@ static void probe_offloads(struct tap *tap)
             tap->offloads |= steps[i];
 }
 
+static void bring_up(const struct tap *tap, int socket_fd)
+{
+    struct ifreq request = {0};
+
+    memcpy(request.ifr_name, tap->name, IFNAMSIZ);
+    if (ioctl(socket_fd, SIOCGIFFLAGS, &request) < 0 || request.ifr_flags & IFF_UP)
+        return;
+    request.ifr_flags |= IFF_UP;
+    if (ioctl(socket_fd, SIOCSIFFLAGS, &request) < 0)
+        log_warn("tap %s: is down, and cannot be brought up: %s; as root: ip link set %s up",
+                 tap->name, strerror(errno), tap->name);
+}
+
+/* virtio 1.2, 5.1.4.1: frames larger than the guest was told must not reach it. */
+static void set_mtu(struct tap *tap, int socket_fd, uint32_t mtu)
+{
+    struct ifreq request = {.ifr_mtu = (int)mtu};
+
+    memcpy(request.ifr_name, tap->name, IFNAMSIZ);
+    if (!ioctl(socket_fd, SIOCSIFMTU, &request))
+        tap->mtu = mtu;
+    else
+        log_warn("tap %s: has an MTU of %u, and cannot get the guest's: %s; as root: "
+                 "ip link set %s mtu %u",
+                 tap->name, tap->mtu, strerror(errno), tap->name, mtu);
+}
+
 /* What else there is to know and set about the interface, by a socket of its namespace. */
-static void set_up_interface(struct tap *tap, bool by_name)
+static void set_up_interface(struct tap *tap, const struct tap_config *config)
 {
     struct ifreq request = {0};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -149,12 +176,10 @@ static void set_up_interface(struct tap *tap, bool by_name)
     memcpy(request.ifr_name, tap->name, IFNAMSIZ);
     if (!ioctl(fd, SIOCGIFMTU, &request))
         tap->mtu = (uint32_t)request.ifr_mtu;
-    if (by_name && !ioctl(fd, SIOCGIFFLAGS, &request) && !(request.ifr_flags & IFF_UP)) {
-        request.ifr_flags |= IFF_UP;
-        if (ioctl(fd, SIOCSIFFLAGS, &request) < 0)
-            log_warn("tap %s: is down, and cannot be brought up: %s; as root: ip link set %s up",
-                     tap->name, strerror(errno), tap->name);
-    }
+    if (config->name && config->mtu && config->mtu != tap->mtu)
+        set_mtu(tap, fd, config->mtu);
+    if (config->name)
+        bring_up(tap, fd);
     if (fd >= 0)
         close(fd);
 }
@@ -186,7 +211,7 @@ int tap_open(struct tap *tap, const struct tap_config *config, struct err *err)
         return ret;
     }
     tap->attached_count = tap->queue_count;
-    set_up_interface(tap, config->name != NULL);
+    set_up_interface(tap, config);
     return 0;
 }
 

@@ -5,7 +5,7 @@
  * the host's stack left them.
  *
  * Addresses, bridges and routes are the user's. An interface that is opened by name and is down is
- * brought up if that is permitted.
+ * brought up, and gets the MTU that was asked for, if that is permitted; else a warning says so.
  */
 #pragma once
 #include <linux/if_tun.h>
@@ -26,6 +26,7 @@ struct tap_config {
     const char *name;     /* made if it is not there and the user may; NULL: use fd */
     int fd;               /* passed in: a tap with IFF_NO_PI and IFF_VNET_HDR */
     uint16_t queue_count; /* 1 to TAP_QUEUE_COUNT_MAX; with fd only 1 is possible */
+    uint32_t mtu;         /* that the guest is told; 0: none */
 };
 
 /* All read-only. */

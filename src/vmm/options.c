@@ -134,7 +134,8 @@ static const struct option_def options[] = {
      "  tap-fd=FD       or a tap that the caller has opened\n"
      "  mac=ADDRESS     the guest's address (default: derived from the tap's name)\n"
      "  vq-pairs=COUNT  queue pairs, 1 to 8 (default 1)\n"
-     "  mtu=BYTES       told to the guest, 68 to 65521 (default: it is not)",
+     "  mtu=BYTES       of guest and tap, 68 to 65521 (default: the tap's, and the\n"
+     "                  guest is not told)",
      net_option_apply},
     {0, "serial", "type=TYPE[,KEY...]", true,
      "a serial port or console; may be repeated\n"

@@ -102,8 +102,10 @@ static int net_add(struct guest *guest, size_t index, struct err *err)
 {
     const struct virtio_context context = device_context(guest);
     const struct net_option *option = &guest->host.config->nets[index];
-    const struct tap_config tap_config = {
-        .name = option->tap_name, .fd = option->tap_fd, .queue_count = option->pair_count};
+    const struct tap_config tap_config = {.name = option->tap_name,
+                                          .fd = option->tap_fd,
+                                          .queue_count = option->pair_count,
+                                          .mtu = option->mtu};
     struct net_config config = {
         .name = device_name(guest, "net", index), .has_mac = true, .mtu = option->mtu};
     struct virtio_device *device;

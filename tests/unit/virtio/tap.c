@@ -79,6 +79,23 @@ Test(tap, interface_that_is_not_there_is_made_and_brought_up)
     cr_assert_eq(if_nametoindex("tap0"), 0, "it went with its last descriptor");
 }
 
+Test(tap, interface_gets_the_mtu_that_the_guest_is_told)
+{
+    const struct tap_config config = {.name = "tap0", .queue_count = 1, .mtu = 9000};
+    struct ifreq request = {.ifr_name = "tap0"};
+    struct tap tap;
+    int fd;
+
+    enter_namespace();
+    cr_assert_eq(tap_open(&tap, &config, NULL), 0);
+    cr_assert_eq(tap.mtu, 9000);
+    fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(ioctl(fd, SIOCGIFMTU, &request), 0);
+    cr_assert_eq(request.ifr_mtu, 9000);
+    close(fd);
+    tap_close(&tap);
+}
+
 Test(tap, interface_of_the_user_is_used_and_stays)
 {
     struct tap tap;
