@@ -113,9 +113,11 @@ static int lock(const struct disk *disk, struct err *err)
     if (!fcntl(disk->fd, F_OFD_SETLK, &range))
         return 0;
     if (errno == EAGAIN || errno == EACCES)
-        return err_set(err, -EBUSY,
-                       "disk %s: locked by another guest; stop that one, or give both of them ro",
-                       disk->path);
+        return err_set(
+            err, -EBUSY,
+            "disk %s: locked by another guest, or given twice; stop that one, or give both "
+            "of them ro",
+            disk->path);
     return err_set(err, -errno, "disk %s: cannot lock it: %s", disk->path, strerror(errno));
 }
 

@@ -559,6 +559,7 @@ Test(virtio_pci, hostile_2_5_random_accesses_in_any_state_leave_a_device_that_re
 Test(virtio_pci, hostile_13_a_reboot_returns_the_function_to_its_first_state)
 {
     struct fixture f = fixture_create();
+    enum { MSIX_TABLE = 0x4000 };
     uint8_t before[256], after[256];
 
     fake_driver_config_write(f.driver, PCI_COMMAND, 2, 0);
@@ -575,6 +576,9 @@ Test(virtio_pci, hostile_13_a_reboot_returns_the_function_to_its_first_state)
         cr_assert_eq(after[at], before[at], "config byte 0x%x", at);
     }
     fake_driver_config_write(f.driver, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    for (uint32_t at = 0; at < 16 * (1 + ECHO_QUEUE_COUNT); at += 4)
+        cr_assert_eq(fake_mmio_read(f.machine, f.driver->bar + MSIX_TABLE + at, 4), at % 16 == 12,
+                     "MSI-X table, byte 0x%x: masked and empty", at);
     f.driver->no_msix = true;
     fake_driver_start(f.driver, 0, 0);
     assert_echo_works(&f);
