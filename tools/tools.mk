@@ -7,12 +7,14 @@ C_FILES = $(shell git ls-files '*.c' '*.h')
 deps:
 	@tools/deps.sh
 
-lint: lint-format lint-includes lint-readme lint-shell lint-tidy
-.PHONY: lint-format lint-includes lint-readme lint-shell lint-tidy
+lint: lint-format lint-includes lint-logs lint-readme lint-shell lint-tidy
+.PHONY: lint-format lint-includes lint-logs lint-readme lint-shell lint-tidy
 lint-format:
 	@clang-format --dry-run -Werror $(C_FILES)
 lint-includes:
 	@tools/lint/includes.sh
+lint-logs:
+	@tools/lint/guest-logs.sh
 lint-readme:
 	@tools/lint/readme-paths.sh
 lint-shell:

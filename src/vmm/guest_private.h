@@ -5,6 +5,7 @@
 #pragma once
 #include <stdbool.h>
 
+#include "base/log.h"
 #include "boot/file.h"
 #include "bus/bus.h"
 #include "bus/pci.h"
@@ -56,6 +57,7 @@ struct guest {
     bool is_ended;
     unsigned draining; /* devices or streams whose end is awaited */
     struct err detail;
+    struct log_limit log_limit;
 };
 
 /* streams.c: the host side of serial ports and consoles. */

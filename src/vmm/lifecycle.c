@@ -116,7 +116,7 @@ static bool restart(struct guest *guest)
         guest->end = EXIT_HOST_ERROR;
         return false;
     }
-    log_info("the guest reboots");
+    log_limited(&guest->log_limit, LOG_INFO, "the guest reboots");
     guest->is_ending = false;
     guest->is_parked = false;
     vm_resume(guest->vm);

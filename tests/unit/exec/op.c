@@ -467,6 +467,10 @@ static enum task_verdict forbidden_poll(struct task *task)
         newest_sqe(&task->executor->ring)->opcode = IORING_OP_OPENAT;
         AWAIT(task, FIRST, op_is_done(&probe->op));
         cr_assert_eq(probe->op.result, -EACCES);
+        op_nop(&probe->op, task);
+        newest_sqe(&task->executor->ring)->flags |= IOSQE_CQE_SKIP_SUCCESS;
+        AWAIT(task, SECOND, op_is_done(&probe->op));
+        cr_assert_eq(probe->op.result, -EACCES);
         probe->count++;
         ASYNC_END(task);
 }
