@@ -192,9 +192,10 @@ int acond_wait_blocking_until(union acond_ref cond, union amutex_ref mutex, enum
     acond_wait_start(&wait, NULL, cond, mutex, mode);
     if (!waiter_park(waiter_of(&wait), deadline_ns) && time_out(&wait))
         ret = -ETIMEDOUT;
-    while (!acond_wait_poll(&wait))
-        if (!waiter_park(waiter_of(&wait), FUTEX_NO_DEADLINE))
-            CHECK(false);
+    /* The rest is the mutex's, and comes to its end without a deadline. */
+    CHECK_CMP(
+        waiter_block(waiter_of(&wait), acond_wait_future(&wait), &wait.result, FUTEX_NO_DEADLINE),
+        ==, 0);
     return ret;
 }
 

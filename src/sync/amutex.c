@@ -255,15 +255,8 @@ static void pass_wake_on(struct amutex_lock *lock)
 
 void amutex_lock_cancel(struct amutex_lock *lock)
 {
-    enum waiter_status status = waiter_status(&lock->waiter);
-
-    if (status == WAITER_DONE)
+    if (!waiter_begin_cancel(&lock->waiter, &lock->result))
         return;
-    lock->result = -ECANCELED;
-    if (status == WAITER_START) {
-        waiter_finish(&lock->waiter);
-        return;
-    }
     lock_list(lock->mutex);
     /* Again: only under the spinlock is it certain. */
     if (waiter_status(&lock->waiter) == WAITER_QUEUED)
@@ -278,13 +271,7 @@ int amutex_lock_blocking_until(union amutex_ref mutex, enum amutex_mode mode, ui
     struct amutex_lock lock;
 
     amutex_lock_start(&lock, NULL, mutex, mode);
-    while (!amutex_lock_poll(&lock)) {
-        if (waiter_park(&lock.waiter, deadline_ns))
-            continue;
-        amutex_lock_cancel(&lock);
-        return -ETIMEDOUT;
-    }
-    return 0;
+    return waiter_block(&lock.waiter, amutex_lock_future(&lock), &lock.result, deadline_ns);
 }
 
 void amutex_lock_blocking_contended(struct amutex_compact *mutex, enum amutex_mode mode)

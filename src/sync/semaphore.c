@@ -1,7 +1,5 @@
 #include "sync/semaphore.h"
 
-#include <errno.h>
-
 #include "base/check.h"
 
 enum { PERMITS_SHIFT = 2 };
@@ -82,8 +80,8 @@ static bool try_unlocked(struct semaphore_compact *semaphore, uint32_t permits, 
 }
 
 /* `acquire`: queues if need be; NULL: fails instead. */
-static bool take_or_queue(struct semaphore_compact *semaphore, uint32_t permits,
-                          struct semaphore_acquire *acquire)
+static bool take_or_else(struct semaphore_compact *semaphore, uint32_t permits,
+                         struct semaphore_acquire *acquire)
 {
     unsigned long old;
     bool taken;
@@ -102,7 +100,7 @@ static bool take_or_queue(struct semaphore_compact *semaphore, uint32_t permits,
 
 bool semaphore_try_acquire(union semaphore_ref semaphore, uint32_t permits)
 {
-    return take_or_queue(semaphore.compact, permits, NULL);
+    return take_or_else(semaphore.compact, permits, NULL);
 }
 
 void semaphore_acquire_start(struct semaphore_acquire *acquire, struct task *task,
@@ -114,37 +112,26 @@ void semaphore_acquire_start(struct semaphore_acquire *acquire, struct task *tas
     acquire->result = 0;
 }
 
+static bool take_or_queue(struct waiter *waiter)
+{
+    struct semaphore_acquire *acquire = acquire_of(waiter);
+
+    return take_or_else(acquire->semaphore, acquire->permits, acquire);
+}
+
 bool semaphore_acquire_poll(struct semaphore_acquire *acquire)
 {
-    switch (waiter_status(&acquire->waiter)) {
-    case WAITER_DONE:
-        return true;
-    case WAITER_START:
-        if (!take_or_queue(acquire->semaphore, acquire->permits, acquire))
-            return false;
-        break;
-    default:
-        if (!waiter_take_wake(&acquire->waiter))
-            return false;
-    }
-    waiter_finish(&acquire->waiter);
-    return true;
+    return waiter_poll(&acquire->waiter, take_or_queue);
 }
 
 void semaphore_acquire_cancel(struct semaphore_acquire *acquire)
 {
     struct semaphore_compact *const semaphore = acquire->semaphore;
-    enum waiter_status status = waiter_status(&acquire->waiter);
     struct wave wave = {0};
     unsigned long permits;
 
-    if (status == WAITER_DONE)
+    if (!waiter_begin_cancel(&acquire->waiter, &acquire->result))
         return;
-    acquire->result = -ECANCELED;
-    if (status == WAITER_START) {
-        waiter_finish(&acquire->waiter);
-        return;
-    }
     permits = permits_of(state_lock(&semaphore->state));
     if (waiter_status(&acquire->waiter) == WAITER_QUEUED)
         waitlist_remove(&semaphore->waiters, &acquire->waiter);
@@ -162,13 +149,8 @@ int semaphore_acquire_blocking_until(union semaphore_ref semaphore, uint32_t per
     struct semaphore_acquire acquire;
 
     semaphore_acquire_start(&acquire, NULL, semaphore, permits);
-    while (!semaphore_acquire_poll(&acquire)) {
-        if (waiter_park(&acquire.waiter, deadline_ns))
-            continue;
-        semaphore_acquire_cancel(&acquire);
-        return -ETIMEDOUT;
-    }
-    return 0;
+    return waiter_block(&acquire.waiter, semaphore_acquire_future(&acquire), &acquire.result,
+                        deadline_ns);
 }
 
 void semaphore_acquire_blocking(union semaphore_ref semaphore, uint32_t permits)

@@ -1,5 +1,7 @@
 #include "sync/waiter.h"
 
+#include <errno.h>
+
 #include "base/check.h"
 
 static void hold_task(struct waiter *waiter)
@@ -111,6 +113,36 @@ bool waiter_take_wake(struct waiter *waiter)
     return true;
 }
 
+bool waiter_poll(struct waiter *waiter, bool (*take_or_queue)(struct waiter *waiter))
+{
+    switch (waiter_status(waiter)) {
+    case WAITER_DONE:
+        return true;
+    case WAITER_START:
+        if (!take_or_queue(waiter))
+            return false;
+        break;
+    default:
+        if (!waiter_take_wake(waiter))
+            return false;
+    }
+    waiter_finish(waiter);
+    return true;
+}
+
+bool waiter_begin_cancel(struct waiter *waiter, int32_t *result)
+{
+    enum waiter_status status = waiter_status(waiter);
+
+    if (status == WAITER_DONE)
+        return false;
+    *result = -ECANCELED;
+    if (status != WAITER_START)
+        return true;
+    waiter_finish(waiter);
+    return false;
+}
+
 bool waiter_park(struct waiter *waiter, uint64_t deadline_ns)
 {
     bool in_time = true;
@@ -123,6 +155,15 @@ bool waiter_park(struct waiter *waiter, uint64_t deadline_ns)
             return status == WAITER_WOKEN;
         in_time = futex_wait(&waiter->status, status, deadline_ns);
     }
+}
+
+int waiter_block(struct waiter *waiter, struct future future, const int32_t *result,
+                 uint64_t deadline_ns)
+{
+    while (!future_poll(future))
+        if (!waiter_park(waiter, deadline_ns))
+            future_cancel(future);
+    return *result == -ECANCELED ? -ETIMEDOUT : *result;
 }
 
 void waiter_leave(struct waiter *waiter)

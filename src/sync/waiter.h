@@ -97,11 +97,21 @@ static inline bool wave_is_empty(const struct wave *wave)
 /* For poll, of a waiter that has been queued: true when it has been woken, which is taken note of
  * once: from here on it may queue again or finish. */
 must_check bool waiter_take_wake(struct waiter *waiter);
+/* All of a poll, for who gets what it waits for together with its wake-up. `take_or_queue` is the
+ * first attempt: true, or the waiter is in a list. */
+must_check bool waiter_poll(struct waiter *waiter, bool (*take_or_queue)(struct waiter *waiter));
+/* The begin of a cancel. True: the waiter may be in a list; take it off, or undo its wake-up, then
+ * waiter_leave. False: there is nothing left to do. */
+must_check bool waiter_begin_cancel(struct waiter *waiter, int32_t *result);
 /*
  * For a plain thread whose poll was false: sleeps until woken, which the next poll then finds.
  * False: the deadline has passed; the waiter is still queued, or woken, cancel it.
  */
 must_check bool waiter_park(struct waiter *waiter, uint64_t deadline_ns);
+/* All of a blocking call: polls and parks until finished, or cancels when the deadline has passed.
+ * Returns what `result` holds then, -ETIMEDOUT for -ECANCELED. */
+must_check int waiter_block(struct waiter *waiter, struct future future, const int32_t *result,
+                            uint64_t deadline_ns);
 /* For cancel, outside the spinlock, off the list by now: waits until a waker has let go. The waiter
  * is DONE. */
 void waiter_leave(struct waiter *waiter);
