@@ -85,6 +85,7 @@ FORCE:
 -include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(O)/src/vmm/main.d
 
 include tests/tests.mk
+include tests/model/model.mk
 include fuzz/fuzz.mk
 include bench/bench.mk
 include tools/tools.mk

@@ -1,0 +1,15 @@
+/* In place of src/base/check.c: a failed CHECK of production code is a failure of the scenario. */
+#include "base/check.h"
+
+#include "failure.h"
+
+void check_failed(const char *file, int line, const char *condition)
+{
+    fail("%s:%d: CHECK failed: %s", file, line, condition);
+}
+
+void check_cmp_failed(const char *file, int line, const char *condition, long long left,
+                      long long right)
+{
+    fail("%s:%d: CHECK failed: %s (%lld and %lld)", file, line, condition, left, right);
+}

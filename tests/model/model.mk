@@ -1,0 +1,30 @@
+# The schedule explorer: production sources and scenarios compiled so that each access calls the explorer.
+MODEL_O   := build/model
+MODEL_SRC := $(wildcard tests/model/*.c)
+# Production code that scenarios run.
+MODEL_USE := src/exec/inbox.c
+MODEL_SCN := $(wildcard tests/model/scenarios/*.c)
+model_obj  = $(patsubst %.c,$(MODEL_O)/%.o,$(1))
+MODEL_OBJ := $(call model_obj,$(MODEL_SRC) $(MODEL_USE) $(MODEL_SCN))
+MODEL_CFLAGS := -std=gnu17 -D_GNU_SOURCE -Itests/model/include -Itests/model -Isrc $(WARN) -O2 -g -fno-strict-aliasing \
+                -fno-pie $(PKG_CFLAGS)
+MODEL_WATCHED := -fsanitize=thread -Wno-tsan
+
+# The random programs of self.c, too.
+$(MODEL_O)/src/%.o $(MODEL_O)/tests/model/scenarios/%.o $(MODEL_O)/tests/model/self.o: MODEL_CFLAGS += $(MODEL_WATCHED)
+$(MODEL_O)/%.o: %.c tests/model/model.mk
+	@mkdir -p $(@D)
+	$(if $(Q),@echo CC $<)
+	$(Q)$(CC) $(MODEL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Without -fsanitize=thread: the explorer is what it calls.
+$(MODEL_O)/model: $(MODEL_OBJ)
+	$(if $(Q),@echo LINK $@)
+	$(Q)$(CC) -no-pie -Wl,--wrap=write -o $@ $^
+
+-include $(MODEL_OBJ:.o=.d)
+
+.PHONY: model
+model: $(MODEL_O)/model
+	$(MODEL_O)/model --self 300
+	$(MODEL_O)/model

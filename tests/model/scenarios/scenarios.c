@@ -1,0 +1,9 @@
+#include "scenarios/scenarios.h"
+
+#include <stddef.h>
+
+const struct scenario *const scenario_sets[] = {
+    litmus_scenarios,
+    inbox_scenarios,
+    NULL,
+};

@@ -1,0 +1,8 @@
+/* All sets of scenarios; each ends with one that has no name. */
+#pragma once
+#include "model.h"
+
+extern const struct scenario *const scenario_sets[];
+
+extern const struct scenario litmus_scenarios[];
+extern const struct scenario inbox_scenarios[];
