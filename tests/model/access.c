@@ -57,8 +57,8 @@ static uint64_t atomic_load(const void *address, unsigned size, int order, const
 
     if (!location)
         return memory_read(address, size);
-    return step(location,
-                (struct request){.kind = EVENT_READ, .order = (uint8_t)order, .pc = pc}, false);
+    return step(location, (struct request){.kind = EVENT_READ, .order = (uint8_t)order, .pc = pc},
+                false);
 }
 
 static void atomic_store(void *address, unsigned size, uint64_t value, int order, const void *pc)
@@ -178,10 +178,8 @@ static bool atomic_compare(void *address, unsigned size, void *expected, uint64_
 uint64_t access_begin_exclusive(const void *address, const void *pc)
 {
     return step(explored(address, 8),
-                (struct request){.kind = EVENT_READ,
-                                 .order = __ATOMIC_ACQ_REL,
-                                 .is_exclusive = true,
-                                 .pc = pc},
+                (struct request){
+                    .kind = EVENT_READ, .order = __ATOMIC_ACQ_REL, .is_exclusive = true, .pc = pc},
                 false);
 }
 
@@ -223,56 +221,54 @@ unsigned model_choose(unsigned count)
 
 #define PC __builtin_return_address(0)
 
-#define MODIFY(bits, name)                                                                     \
+#define MODIFY(bits, name)                                                                       \
     uint##bits##_t __tsan_atomic##bits##_##name(volatile uint##bits##_t *, uint##bits##_t, int); \
     uint##bits##_t __tsan_atomic##bits##_##name(volatile uint##bits##_t *address,                \
                                                 uint##bits##_t operand, int order)               \
     {                                                                                            \
-        return (uint##bits##_t)atomic_modify((void *)(uintptr_t)address, bits / 8,               \
-                                             DO(name), operand, order, PC);                      \
+        return (uint##bits##_t)atomic_modify((void *)(uintptr_t)address, bits / 8, DO(name),     \
+                                             operand, order, PC);                                \
     }
-#define DO(name)     DO_##name
-#define DO_exchange  do_exchange
-#define DO_fetch_add do_add
-#define DO_fetch_sub do_sub
-#define DO_fetch_and do_and
-#define DO_fetch_or  do_or
-#define DO_fetch_xor do_xor
+#define DO(name)      DO_##name
+#define DO_exchange   do_exchange
+#define DO_fetch_add  do_add
+#define DO_fetch_sub  do_sub
+#define DO_fetch_and  do_and
+#define DO_fetch_or   do_or
+#define DO_fetch_xor  do_xor
 #define DO_fetch_nand do_nand
 
-#define COMPARE(bits, name)                                                                     \
-    int __tsan_atomic##bits##_compare_exchange_##name(volatile uint##bits##_t *,                  \
-                                                      uint##bits##_t *, uint##bits##_t, int, int); \
-    int __tsan_atomic##bits##_compare_exchange_##name(volatile uint##bits##_t *address,           \
-                                                      uint##bits##_t *expected,                   \
-                                                      uint##bits##_t desired, int order,          \
-                                                      int failure_order)                          \
-    {                                                                                             \
-        return atomic_compare((void *)(uintptr_t)address, bits / 8, expected, desired, order,     \
-                              failure_order, PC);                                                 \
+#define COMPARE(bits, name)                                                                        \
+    int __tsan_atomic##bits##_compare_exchange_##name(volatile uint##bits##_t *, uint##bits##_t *, \
+                                                      uint##bits##_t, int, int);                   \
+    int __tsan_atomic##bits##_compare_exchange_##name(                                             \
+        volatile uint##bits##_t *address, uint##bits##_t *expected, uint##bits##_t desired,        \
+        int order, int failure_order)                                                              \
+    {                                                                                              \
+        return atomic_compare((void *)(uintptr_t)address, bits / 8, expected, desired, order,      \
+                              failure_order, PC);                                                  \
     }
 
-#define ATOMICS(bits)                                                                           \
-    uint##bits##_t __tsan_atomic##bits##_load(const volatile uint##bits##_t *, int);              \
-    uint##bits##_t __tsan_atomic##bits##_load(const volatile uint##bits##_t *address, int order)  \
-    {                                                                                             \
-        return (uint##bits##_t)atomic_load((const void *)(uintptr_t)address, bits / 8, order,     \
-                                           PC);                                                   \
-    }                                                                                             \
-    void __tsan_atomic##bits##_store(volatile uint##bits##_t *, uint##bits##_t, int);             \
-    void __tsan_atomic##bits##_store(volatile uint##bits##_t *address, uint##bits##_t value,      \
-                                     int order)                                                   \
-    {                                                                                             \
-        atomic_store((void *)(uintptr_t)address, bits / 8, value, order, PC);                     \
-    }                                                                                             \
-    MODIFY(bits, exchange)                                                                        \
-    MODIFY(bits, fetch_add)                                                                       \
-    MODIFY(bits, fetch_sub)                                                                       \
-    MODIFY(bits, fetch_and)                                                                       \
-    MODIFY(bits, fetch_or)                                                                        \
-    MODIFY(bits, fetch_xor)                                                                       \
-    MODIFY(bits, fetch_nand)                                                                      \
-    COMPARE(bits, strong)                                                                         \
+#define ATOMICS(bits)                                                                              \
+    uint##bits##_t __tsan_atomic##bits##_load(const volatile uint##bits##_t *, int);               \
+    uint##bits##_t __tsan_atomic##bits##_load(const volatile uint##bits##_t *address, int order)   \
+    {                                                                                              \
+        return (uint##bits##_t)atomic_load((const void *)(uintptr_t)address, bits / 8, order, PC); \
+    }                                                                                              \
+    void __tsan_atomic##bits##_store(volatile uint##bits##_t *, uint##bits##_t, int);              \
+    void __tsan_atomic##bits##_store(volatile uint##bits##_t *address, uint##bits##_t value,       \
+                                     int order)                                                    \
+    {                                                                                              \
+        atomic_store((void *)(uintptr_t)address, bits / 8, value, order, PC);                      \
+    }                                                                                              \
+    MODIFY(bits, exchange)                                                                         \
+    MODIFY(bits, fetch_add)                                                                        \
+    MODIFY(bits, fetch_sub)                                                                        \
+    MODIFY(bits, fetch_and)                                                                        \
+    MODIFY(bits, fetch_or)                                                                         \
+    MODIFY(bits, fetch_xor)                                                                        \
+    MODIFY(bits, fetch_nand)                                                                       \
+    COMPARE(bits, strong)                                                                          \
     COMPARE(bits, weak)
 
 ATOMICS(8)
@@ -296,28 +292,28 @@ void __tsan_atomic_signal_fence(int order)
     (void)order;
 }
 
-#define PLAIN(size)                                          \
-    void __tsan_read##size(void *address);                   \
-    void __tsan_read##size(void *address)                    \
-    {                                                        \
-        race_access(address, size, false, PC);               \
-    }                                                        \
-    void __tsan_write##size(void *address);                  \
-    void __tsan_write##size(void *address)                   \
-    {                                                        \
-        race_access(address, size, true, PC);                \
-        location_overwritten(address, size);                            \
-    }                                                        \
-    void __tsan_unaligned_read##size(void *address);         \
-    void __tsan_unaligned_read##size(void *address)          \
-    {                                                        \
-        race_access(address, size, false, PC);               \
-    }                                                        \
-    void __tsan_unaligned_write##size(void *address);        \
-    void __tsan_unaligned_write##size(void *address)         \
-    {                                                        \
-        race_access(address, size, true, PC);                \
-        location_overwritten(address, size);                            \
+#define PLAIN(size)                                   \
+    void __tsan_read##size(void *address);            \
+    void __tsan_read##size(void *address)             \
+    {                                                 \
+        race_access(address, size, false, PC);        \
+    }                                                 \
+    void __tsan_write##size(void *address);           \
+    void __tsan_write##size(void *address)            \
+    {                                                 \
+        race_access(address, size, true, PC);         \
+        location_overwritten(address, size);          \
+    }                                                 \
+    void __tsan_unaligned_read##size(void *address);  \
+    void __tsan_unaligned_read##size(void *address)   \
+    {                                                 \
+        race_access(address, size, false, PC);        \
+    }                                                 \
+    void __tsan_unaligned_write##size(void *address); \
+    void __tsan_unaligned_write##size(void *address)  \
+    {                                                 \
+        race_access(address, size, true, PC);         \
+        location_overwritten(address, size);          \
     }
 
 PLAIN(1)

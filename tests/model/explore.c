@@ -20,7 +20,8 @@ void work_push(const struct step *steps, unsigned count)
     REQUIRE(work, "no memory");
     work->below = explorer.work;
     work->count = count;
-    memcpy(work->steps, steps, count * sizeof(*steps));
+    if (count)
+        memcpy(work->steps, steps, count * sizeof(*steps));
     explorer.work = work;
 }
 
@@ -35,8 +36,8 @@ static void work_pop(void)
 
 void give_up(const char *why)
 {
-    fprintf(stderr, "model: %s: %s\n",
-            explorer.scenario ? explorer.scenario->name : "no scenario", why);
+    fprintf(stderr, "model: %s: %s\n", explorer.scenario ? explorer.scenario->name : "no scenario",
+            why);
     exit(3);
 }
 

@@ -81,9 +81,9 @@ struct explorer {
     struct thread threads[GRAPH_THREADS];
     struct graph graph;
     struct request requests[GRAPH_EVENTS]; /* that led to each event of the run */
-    unsigned run; /* number of this one */
-    int current;  /* the thread that runs; -1: none, set-up or the end */
-    int chosen;   /* the thread that may add a step; -1: the graph is followed */
+    unsigned run;                          /* number of this one */
+    int current;                           /* the thread that runs; -1: none, set-up or the end */
+    int chosen; /* the thread that may add a step; -1: the graph is followed */
     jmp_buf scheduler;
     const struct seed *seed; /* what to do, and nothing else; NULL: everything */
     unsigned seed_used;

@@ -66,8 +66,8 @@ static bool is_taken_for_good(const struct thread *thread, unsigned location, un
 {
     int other = graph_exclusive_after(graph(), location, rank);
 
-    return other >= 0 && graph()->steps[other].index <=
-                             thread->cause.at[graph()->steps[other].thread];
+    return other >= 0 &&
+           graph()->steps[other].index <= thread->cause.at[graph()->steps[other].thread];
 }
 
 static bool may_read(const struct thread *thread, const struct request *request, unsigned rank,

@@ -138,6 +138,6 @@ uint64_t model_fd_wait(int fd, uint64_t seen)
 {
     char *arena = race_arena(NULL);
 
-    return access_wait(kernel_word(arena + RACE_STATE_SIZE - 8L * (fd - MODEL_FD + 1)), is_more, seen, false,
-                       __builtin_return_address(0));
+    return access_wait(kernel_word(arena + RACE_STATE_SIZE - 8L * (fd - MODEL_FD + 1)), is_more,
+                       seen, false, __builtin_return_address(0));
 }

@@ -120,9 +120,12 @@ static int run_all(const struct options *options)
 int main(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"list", no_argument, NULL, 'l'},     {"full", no_argument, NULL, 'f'},
-        {"limit", required_argument, NULL, 'n'}, {"replay", required_argument, NULL, 'r'},
-        {"self", required_argument, NULL, 's'},  {"help", no_argument, NULL, 'h'},
+        {"list", no_argument, NULL, 'l'},
+        {"full", no_argument, NULL, 'f'},
+        {"limit", required_argument, NULL, 'n'},
+        {"replay", required_argument, NULL, 'r'},
+        {"self", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
         {0},
     };
     struct options options = {.limit = UINT64_MAX};

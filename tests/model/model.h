@@ -60,8 +60,8 @@ unsigned model_self(void);
 
 noreturn_fn cold_fn printf_like(1, 2) void fail(const char *format, ...);
 
-#define MODEL_CHECK(condition)                                                  \
-    do {                                                                        \
-        if (!(condition))                                                       \
-            fail("%s:%d: not true: %s", __FILE__, __LINE__, #condition);        \
+#define MODEL_CHECK(condition)                                           \
+    do {                                                                 \
+        if (!(condition))                                                \
+            fail("%s:%d: not true: %s", __FILE__, __LINE__, #condition); \
     } while (0)

@@ -24,7 +24,13 @@ $(MODEL_O)/model: $(MODEL_OBJ)
 
 -include $(MODEL_OBJ:.o=.d)
 
-.PHONY: model
+# clang-tidy sees them as they are compiled.
+build/lint/tests/model/%.tidy: ALL_CFLAGS = $(MODEL_CFLAGS)
+
+.PHONY: model model-full
 model: $(MODEL_O)/model
 	$(MODEL_O)/model --self 300
 	$(MODEL_O)/model
+model-full: $(MODEL_O)/model
+	$(MODEL_O)/model --self 5000
+	$(MODEL_O)/model --full

@@ -47,9 +47,8 @@ static bool is_overtaken(const struct graph *graph, unsigned a, unsigned b)
 {
     const struct step *first = &graph->steps[a], *second = &graph->steps[b];
 
-    return is_access(first) && second->kind == EVENT_WRITE &&
-           first->location == second->location && a != b &&
-           graph_rank(graph, a) < second->rank;
+    return is_access(first) && second->kind == EVENT_WRITE && first->location == second->location &&
+           a != b && graph_rank(graph, a) < second->rank;
 }
 
 /* po-other-location; hb; po-other-location. */

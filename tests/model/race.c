@@ -29,8 +29,8 @@ static long touched_low[GRAPH_THREADS], touched_high[GRAPH_THREADS];
 
 static void *map(void *at, size_t size)
 {
-    void *memory = mmap(at, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory =
+        mmap(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     REQUIRE(memory != MAP_FAILED, "no memory");
     return memory;

@@ -86,8 +86,8 @@ bool seed_read(const char *text, struct seed *seed)
 static void find_lines(char (*lines)[LINE_MAX_LEN])
 {
     char command[GRAPH_EVENTS * 20 + 64];
-    size_t length = (size_t)snprintf(command, sizeof(command), "addr2line -f -e /proc/%d/exe",
-                                     (int)getpid());
+    size_t length =
+        (size_t)snprintf(command, sizeof(command), "addr2line -f -e /proc/%d/exe", (int)getpid());
     FILE *pipe;
 
     for (unsigned i = 0; i < explorer.trace_count; i++)

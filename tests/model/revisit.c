@@ -95,8 +95,7 @@ static bool is_ordered(const struct plan *plan)
 static unsigned floor_of(const struct plan *plan)
 {
     const struct graph *graph = plan->graph;
-    const struct location_events *location =
-        &graph->locations[graph->steps[plan->write].location];
+    const struct location_events *location = &graph->locations[graph->steps[plan->write].location];
     const struct clock *write_before = &graph->facts[plan->write].before;
     unsigned floor = 0;
 
@@ -120,8 +119,8 @@ static bool is_taken(const struct plan *plan, unsigned rank)
     int other = graph_exclusive_after(plan->graph, plan->graph->steps[plan->write].location, rank);
 
     if (other == (int)plan->write)
-        other = graph_exclusive_after(plan->graph, plan->graph->steps[plan->write].location,
-                                      rank + 1);
+        other =
+            graph_exclusive_after(plan->graph, plan->graph->steps[plan->write].location, rank + 1);
     else if (other < 0)
         return false;
     if (other < 0 || plan->numbers[other] == NOT_KEPT)
@@ -172,8 +171,7 @@ static void visit_again(unsigned write, unsigned read)
     read_kind(&explorer.requests[read], fact->value, again);
     memset(&plan.read_before, 0, sizeof(plan.read_before));
     if (step->index > 1)
-        plan.read_before =
-            graph->facts[graph->threads[step->thread][step->index - 2U]].before;
+        plan.read_before = graph->facts[graph->threads[step->thread][step->index - 2U]].before;
     plan.read_before.at[step->thread] = step->index;
     clock_of_read(&plan.read_before, again, write);
     floor = floor_of(&plan);

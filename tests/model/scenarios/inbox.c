@@ -12,7 +12,7 @@ struct state {
     unsigned seen[POSTERS]; /* by the executor, when it last ran a task */
     atomic_uint rumours[2]; /* of two posters of the same task */
     bool heard[2];
-    bool is_over;           /* written before a stop */
+    bool is_over; /* written before a stop */
     bool stopped;
     uint64_t fd_seen;
 };
@@ -67,14 +67,14 @@ static void run(struct state *state, bool (*is_done)(const struct state *state))
     }
 }
 
-#define EXECUTOR(name, condition)                     \
+#define EXECUTOR(name, condition)                         \
     static bool name##_is_done(const struct state *state) \
-    {                                                 \
-        return condition;                             \
-    }                                                 \
-    static void name(void *state)                     \
-    {                                                 \
-        run(state, name##_is_done);                   \
+    {                                                     \
+        return condition;                                 \
+    }                                                     \
+    static void name(void *state)                         \
+    {                                                     \
+        run(state, name##_is_done);                       \
     }
 
 EXECUTOR(wants_one, state->seen[0])
@@ -131,23 +131,28 @@ static void post_stop(void *arg)
     inbox_post_stop(&state->inbox);
 }
 
-#define INBOX(title, what, ...)                                                            \
-    {                                                                                      \
-        .name = "inbox/" title, .about = what, .state_size = sizeof(struct state),         \
-        .setup = setup, .threads = {__VA_ARGS__}                       \
+#define INBOX(title, what, ...)                                                                    \
+    {                                                                                              \
+        .name = "inbox/" title, .about = what, .state_size = sizeof(struct state), .setup = setup, \
+        __VA_ARGS__                                                                                \
     }
+#define THREADS(...) .threads = {__VA_ARGS__}
 
 const struct scenario inbox_scenarios[] = {
-    INBOX("one", "one post", {"executor", wants_one}, {"poster", post_first}),
-    INBOX("two", "two posters", {"executor", wants_two}, {"poster 1", post_first},
-          {"poster 2", post_second}),
-    INBOX("same", "two posters of one task", {"executor", wants_both},
-          {"poster 1", post_shared_first}, {"poster 2", post_shared_second}),
-    INBOX("three", "three posters", {"executor", wants_three}, {"poster 1", post_first},
-          {"poster 2", post_second}, {"poster 3", post_third}),
-    INBOX("stop", "a stop, and what the stopper wrote", {"executor", wants_stop},
-          {"stopper", post_stop}),
-    INBOX("post-and-stop", "a post and a stop", {"executor", wants_one_and_stop},
-          {"poster", post_first}, {"stopper", post_stop}),
+    INBOX("one", "one post", THREADS({"executor", wants_one}, {"poster", post_first})),
+    INBOX("two", "two posters",
+          THREADS({"executor", wants_two}, {"poster 1", post_first}, {"poster 2", post_second})),
+    INBOX("same", "two posters of one task",
+          THREADS({"executor", wants_both}, {"poster 1", post_shared_first},
+                  {"poster 2", post_shared_second})),
+    INBOX("three", "three posters",
+          THREADS({"executor", wants_three}, {"poster 1", post_first}, {"poster 2", post_second},
+                  {"poster 3", post_third}),
+          .is_long = true),
+    INBOX("stop", "a stop, and what the stopper wrote",
+          THREADS({"executor", wants_stop}, {"stopper", post_stop})),
+    INBOX(
+        "post-and-stop", "a post and a stop",
+        THREADS({"executor", wants_one_and_stop}, {"poster", post_first}, {"stopper", post_stop})),
     {0},
 };

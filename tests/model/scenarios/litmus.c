@@ -100,26 +100,28 @@ THREAD(add, atomic_fetch_add_explicit(&litmus->x, 1, RELAXED))
 NEVER(lost_one, atomic_load(&litmus->x) != 4)
 
 /* A lock that works, and some that do not. */
-#define LOCKED(name, acquire, release)                                                   \
-    THREAD(name, if (!atomic_exchange_explicit(&litmus->x, 1, acquire)) {                \
-        litmus->data++;                                                                  \
-        STORE(x, 0, release);                                                            \
-    })
+#define LOCKED(name, acquire, release)                                 \
+    THREAD(                                                            \
+        name, if (!atomic_exchange_explicit(&litmus->x, 1, acquire)) { \
+            litmus->data++;                                            \
+            STORE(x, 0, release);                                      \
+        })
 LOCKED(locked, ACQUIRE, RELEASE)
 LOCKED(locked_rlx, ACQUIRE, RELAXED)
 LOCKED(locked_rlx_2, RELAXED, RELEASE)
-THREAD(looked_locked, if (!LOAD(x, ACQUIRE)) {
-    STORE(x, 1, RELAXED);
-    litmus->data++;
-    STORE(x, 0, RELEASE);
-})
+THREAD(
+    looked_locked, if (!LOAD(x, ACQUIRE)) {
+        STORE(x, 1, RELAXED);
+        litmus->data++;
+        STORE(x, 0, RELEASE);
+    })
 
-#define LITMUS(title, what, ...) \
-    {                            \
+#define LITMUS(title, what, ...)                                                                 \
+    {                                                                                            \
         .name = "litmus/" title, .about = what, .state_size = sizeof(struct litmus), __VA_ARGS__ \
     }
-#define TWO(a, b)                          .threads = {{"one", a}, {"two", b}}
-#define FOUR(a, b, c, d)                   .threads = {{"one", a}, {"two", b}, {"three", c}, {"four", d}}
+#define TWO(a, b)        .threads = {{"one", a}, {"two", b}}
+#define FOUR(a, b, c, d) .threads = {{"one", a}, {"two", b}, {"three", c}, {"four", d}}
 
 const struct scenario litmus_scenarios[] = {
     LITMUS("sb", "two loads may pass the stores before them", TWO(sb_rlx_1, sb_rlx_2),
@@ -162,8 +164,7 @@ const struct scenario litmus_scenarios[] = {
     LITMUS("iriw-sc", "sequential consistency: they agree",
            FOUR(write_x_sc, write_y_sc, iriw_sc_1, iriw_sc_2), .finish = disagree,
            .executions = 15),
-    LITMUS("2+2w", "writes of two locations, each order of each", TWO(ww_1, ww_2),
-           .executions = 4),
+    LITMUS("2+2w", "writes of two locations, each order of each", TWO(ww_1, ww_2), .executions = 4),
     LITMUS("2+2w-weak", "... also the one that no schedule has", TWO(ww_1, ww_2),
            .finish = both_first, .fails_with = "not true"),
     LITMUS("2+2w-sc", "sequential consistency: only schedules", TWO(ww_sc_1, ww_sc_2),
