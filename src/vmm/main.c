@@ -50,6 +50,7 @@ static enum exit_status version(int argc, char **argv)
 {
     struct executor *executor;
     struct err err;
+    int ret;
 
     if (argc > 2 || (argc == 2 && strcmp(argv[1], "-v") != 0)) {
         fprintf(stderr, "ringvm: unexpected argument '%s'; write ringvm --version [-v]\n",
@@ -63,9 +64,13 @@ static enum exit_status version(int argc, char **argv)
         fprintf(stderr, "ringvm: %s\n", err.text);
         return EXIT_HOST_ERROR;
     }
-    executor_describe(executor, stdout);
+    ret = executor_bind(executor, &err);
+    if (ret)
+        fprintf(stderr, "ringvm: %s\n", err.text);
+    else
+        executor_describe(executor, stdout);
     executor_destroy(executor);
-    return EXIT_POWERED_OFF;
+    return ret ? EXIT_HOST_ERROR : EXIT_POWERED_OFF;
 }
 
 static enum exit_status help(int argc, char **argv);

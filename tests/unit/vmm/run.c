@@ -65,16 +65,25 @@ static void need_kvm(void)
     close(fd);
 }
 
-static enum exit_status run_payload(const uint8_t *code, const uint8_t *end, const char *option)
+/* `options`, cut at blanks, then the kernel. */
+static enum exit_status run_words(const char *options, const char *kernel)
 {
-    char line[128], *argv[8];
+    static char line[16384];
+    char *argv[16];
     int argc = 0;
 
-    snprintf(line, sizeof(line), "run -m 32 --serial type=sink %s %s", option,
-             kernel_make(code, end));
+    snprintf(line, sizeof(line), "run %s%s%s", options, *options ? " " : "", kernel);
     for (char *rest = line; (argv[argc] = strsep(&rest, " ")); argc++)
-        cr_assert_lt(argc, 7);
+        cr_assert_lt(argc, 15);
     return run(argc, argv);
+}
+
+static enum exit_status run_payload(const uint8_t *code, const uint8_t *end, const char *option)
+{
+    char options[64];
+
+    snprintf(options, sizeof(options), "-m 32 --serial type=sink %s", option);
+    return run_words(options, kernel_make(code, end));
 }
 
 #define RUN(payload, option) run_payload(payload, payload##_end, option)
@@ -169,22 +178,54 @@ static void forbid_io_uring(void)
     cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
 
-Test(run, host_without_io_uring_is_told_in_one_line)
+/* The run starts no guest, and says why in one line with `words`. */
+static void refused(enum exit_status status, const char *words, const char *options,
+                    const char *kernel)
 {
     int saved = dup(STDERR_FILENO), file = memfd_create("stderr", MFD_CLOEXEC);
-    enum exit_status status;
+    enum exit_status found;
     char text[1024] = "";
+
+    dup2(file, STDERR_FILENO);
+    found = run_words(options, kernel);
+    dup2(saved, STDERR_FILENO);
+    cr_assert_gt(pread(file, text, sizeof(text) - 1, 0), 0, "%s: silent", words);
+    cr_assert_eq(found, status, "%d: %s", found, text);
+    cr_assert(strstr(text, words), "'%s' lacks '%s'", text, words);
+    cr_assert_eq(strchr(text, '\n'), text + strlen(text) - 1, "not one line: %s", text);
+    close(file);
+    close(saved);
+}
+
+Test(run, host_without_io_uring_is_told_in_one_line)
+{
+    const char *kernel = kernel_make(power_off, power_off_end);
 
     need_kvm();
     forbid_io_uring();
-    dup2(file, STDERR_FILENO);
-    status = RUN(power_off, "--no-rng");
-    dup2(saved, STDERR_FILENO);
-    cr_assert_eq(status, EXIT_HOST_ERROR);
-    cr_assert_gt(pread(file, text, sizeof(text) - 1, 0), 0);
-    cr_assert(strstr(text, "seccomp profile") || strstr(text, "kernel.io_uring_disabled"), "%s",
-              text);
-    cr_assert_eq(strchr(text, '\n'), text + strlen(text) - 1, "%s", text);
-    close(file);
-    close(saved);
+    refused(EXIT_HOST_ERROR, "io_uring", "--serial type=sink", kernel);
+}
+
+Test(run, what_a_user_does_wrong_gets_one_line_and_its_status)
+{
+    const char *kernel = kernel_make(power_off, power_off_end);
+    static char params[9000] = "-p ";
+
+    need_kvm();
+    memset(params + 3, 'x', sizeof(params) - 4);
+    refused(EXIT_BAD_ARGUMENTS, "no kernel given", "", "");
+    refused(EXIT_BAD_ARGUMENTS, "unknown option --frob", "--frob", kernel);
+    refused(EXIT_BAD_ARGUMENTS, "unknown key 'color'", "-b a,color=red", kernel);
+    refused(EXIT_BAD_ARGUMENTS, "both a and b are root", "-b a,root -b b,root", kernel);
+    refused(EXIT_HOST_ERROR, "kernel /nonexistent: no such file", "", "/nonexistent");
+    refused(EXIT_HOST_ERROR, "kernel /tmp: is a directory", "", "/tmp");
+    refused(EXIT_HOST_ERROR, "initrd /nonexistent: no such file", "-i /nonexistent", kernel);
+    refused(EXIT_HOST_ERROR, "kernel command line: ", params, kernel);
+    refused(EXIT_HOST_ERROR, "--mem: ", "-m 100000000", kernel);
+    refused(EXIT_HOST_ERROR, "disk /nonexistent: no such file", "-b /nonexistent", kernel);
+    refused(EXIT_HOST_ERROR, "disk /tmp: is a directory", "-b /tmp", kernel);
+    refused(EXIT_HOST_ERROR, "/nonexistent: no such device", "--kvm-device /nonexistent", kernel);
+    refused(EXIT_HOST_ERROR, "/dev/null: not a KVM device", "--kvm-device /dev/null", kernel);
+    refused(EXIT_HOST_ERROR, "serial1: /tmp is a directory", "--serial type=file,path=/tmp",
+            kernel);
 }
