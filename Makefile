@@ -16,7 +16,7 @@
 
 VERSION := 0.1.0
 ARCH    ?= $(shell uname -m)
-# One build tree per variant: release, asan (with UBSan), tsan.
+# One build tree per variant: release, asan (with UBSan), tsan, stress, valgrind.
 VARIANT ?= release
 O       := build/$(VARIANT)
 
@@ -42,6 +42,8 @@ LIBS    = $(PKG_LIBS) -lfdt
 VARIANT_CFLAGS_release := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 VARIANT_CFLAGS_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 VARIANT_CFLAGS_tsan    := -fsanitize=thread -isystem tests/unit/tsan -fno-omit-frame-pointer
+# For valgrind: see src/exec/ring.h.
+VARIANT_CFLAGS_valgrind := -DRING_SLEEPS_IN_POLL -isystem tests/unit/tsan -fno-omit-frame-pointer
 # Every AWAIT suspends at least once: finds locals that live across an await and wake-ups that were luck.
 VARIANT_CFLAGS_stress  := -DASYNC_STRESS=1 -fsanitize=address,undefined -fno-sanitize-recover=all
 VARIANT_CFLAGS_fuzz    := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
@@ -53,8 +55,9 @@ OTHER_ARCH := $(filter-out $(ARCH),x86_64 aarch64)
 sources = $(filter-out %/main.c,$(wildcard $(1)/*.c $(1)/$(ARCH)/*.c))
 SRC     := $(foreach m,$(MODULES),$(call sources,src/$(m)))
 TEST_SRC := $(wildcard tests/unit/*.c) $(foreach m,$(MODULES),$(call sources,tests/unit/$(m)))
-# ThreadSanitizer builds bring their own test runner.
-TEST_SRC += $(if $(filter tsan,$(VARIANT)),tests/unit/tsan/runner.c)
+# Criterion's sandbox does not work under ThreadSanitizer and valgrind: those builds bring their own test runner.
+OWN_RUNNER := $(filter tsan valgrind,$(VARIANT))
+TEST_SRC += $(if $(OWN_RUNNER),tests/unit/tsan/runner.c)
 obj     = $(patsubst %.c,$(O)/%.o,$(1))
 OBJ     := $(call obj,$(SRC))
 TEST_OBJ := $(call obj,$(TEST_SRC))

@@ -1,7 +1,7 @@
 # Goals that test. Unit tests mirror src/ below tests/unit/ and are one Criterion program per variant.
 UNIT_FLAGS ?= --jobs 2 --timeout 120
 # Criterion's sandbox and ThreadSanitizer exclude each other: see tests/unit/tsan/criterion/criterion.h.
-UNIT_LIBS := $(if $(filter tsan,$(VARIANT)),,-lcriterion)
+UNIT_LIBS := $(if $(OWN_RUNNER),,-lcriterion)
 
 $(O)/unit: $(TEST_OBJ) $(OBJ)
 	$(if $(Q),@echo LINK $@)
@@ -17,6 +17,13 @@ tsan:
 	$(MAKE) VARIANT=tsan unit
 stress-unit:
 	$(MAKE) VARIANT=stress unit
+
+# The unit tests under valgrind's memcheck, some minutes.
+.PHONY: valgrind
+valgrind:
+	$(MAKE) VARIANT=valgrind build/valgrind/unit
+	valgrind -q --error-exitcode=99 --fair-sched=try --leak-check=full --show-leak-kinds=definite \
+	  --errors-for-leak-kinds=definite --suppressions=tests/unit/valgrind.supp build/valgrind/unit
 
 # The async library as others use it: installed, with its examples.
 .PHONY: library-test
@@ -46,6 +53,7 @@ test: deps
 test-all: test
 	$(MAKE) guest
 	$(MAKE) stress-unit
+	$(MAKE) valgrind
 	$(MAKE) guest-all
 	tests/guest/run --host-kernel 6.1
 	MONITOR=build/asan/ringvm tests/guest/run

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -17,6 +18,13 @@ enum {
     /* How long to wait for the kernel to find memory for requests, when it has none. */
     NO_MEMORY_WAIT_MS = 1,
 };
+
+#ifdef RING_SLEEPS_IN_POLL
+/* Completions that are held back would not end a poll of the ring. */
+enum { DEFER_FLAGS = 0 };
+#else
+enum { DEFER_FLAGS = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG };
+#endif
 
 static int disabled_read(void)
 {
@@ -121,9 +129,8 @@ static int files_create(struct ring *ring, uint32_t file_count)
 int ring_create(struct ring *ring, uint32_t entries, uint32_t file_count, struct err *err)
 {
     struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL |
-                 IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
+        .flags = IORING_SETUP_SINGLE_ISSUER | DEFER_FLAGS | IORING_SETUP_R_DISABLED |
+                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
         .cq_entries = entries * CQES_PER_SQE,
     };
     int ret;
@@ -215,6 +222,21 @@ static int wait_for_memory(struct ring *ring)
     ring->enters++;
     return ret < 0 && errno != ETIME && errno != EINTR && errno != EBUSY ? -errno : 0;
 }
+
+#ifdef RING_SLEEPS_IN_POLL
+int ring_enter_and_poll(struct ring *ring, uint64_t timeout_ns)
+{
+    const struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / NS_PER_S),
+                                     .tv_nsec = (long)(timeout_ns % NS_PER_S)};
+    struct pollfd fd = {.fd = ring->uring.ring_fd, .events = POLLIN};
+    int ret = ring_enter_flags(ring, 0, IORING_ENTER_GETEVENTS, NULL);
+
+    if (ret < 0 || ring_has_cqes(ring))
+        return ret;
+    (void)ppoll(&fd, 1, timeout_ns == UINT64_MAX ? NULL : &timeout, NULL);
+    return ring_enter_flags(ring, 0, IORING_ENTER_GETEVENTS, NULL);
+}
+#endif
 
 int ring_decide(struct ring *ring, int error)
 {

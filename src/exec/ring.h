@@ -135,11 +135,21 @@ static inline must_check int ring_enter_flags(struct ring *ring, unsigned wait_c
     return likely(ret >= 0) ? 0 : ring_decide(ring, (int)ret);
 }
 
+/* valgrind takes io_uring_enter for a call that never blocks: no other thread would run meanwhile.
+ */
+#ifdef RING_SLEEPS_IN_POLL
+must_check int ring_enter_and_poll(struct ring *ring, uint64_t timeout_ns);
+#endif
+
 static inline must_check int ring_enter(struct ring *ring, unsigned wait_count, uint64_t timeout_ns)
 {
     struct __kernel_timespec timeout;
     struct io_uring_getevents_arg arg = {.sigmask_sz = _NSIG / 8, .ts = (uintptr_t)&timeout};
 
+#ifdef RING_SLEEPS_IN_POLL
+    if (wait_count)
+        return ring_enter_and_poll(ring, timeout_ns);
+#endif
     if (!wait_count || timeout_ns == UINT64_MAX)
         return ring_enter_flags(ring, wait_count, IORING_ENTER_GETEVENTS, NULL);
     timeout.tv_sec = (long long)(timeout_ns / NS_PER_S);
