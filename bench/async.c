@@ -19,7 +19,8 @@
 #include "exec/executor.h"
 #include "exec/op.h"
 #include "exec/timer.h"
-#include "report.h"
+#include "report/report.h"
+#include "report/run_delay.h"
 
 enum { BATCH_MAX = 32, POLL_US = 50 };
 
@@ -535,8 +536,9 @@ int main(int argc, char **argv)
     static struct report report;
     const struct size *size = &size_full;
     const char *json = NULL, *filter = NULL;
-    uint64_t delay_ns = report_run_delay_ns();
+    uint64_t delay_ns = run_delay_ns();
     unsigned runs = 11;
+    struct err err;
     int ret = 0;
 
     for (int i = 1; i < argc; i++) {
@@ -568,10 +570,10 @@ int main(int argc, char **argv)
         fflush(stdout);
     }
     printf("run delay of this thread: %.1f ms (large: the machine was busy)\n",
-           (double)(report_run_delay_ns() - delay_ns) / 1e6);
+           (double)(run_delay_ns() - delay_ns) / 1e6);
     if (json)
-        ret = report_write_json(&report, json);
+        ret = report_write_json(&report, json, &err);
     if (ret < 0)
-        fprintf(stderr, "bench-async: %s: %s\n", json, strerror(-ret));
+        fprintf(stderr, "bench-async: %s\n", err.text);
     return ret < 0;
 }

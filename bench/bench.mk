@@ -1,7 +1,8 @@
 # Goals that measure. Each benchmark prints a table and writes build/bench/NAME.json.
-BENCH_OBJ := $(call obj,bench/async.c bench/report.c)
+REPORT_OBJ := $(call obj,$(call sources,src/report))
+BENCH_OBJ := $(call obj,bench/async.c)
 
-$(O)/bench-async: $(BENCH_OBJ) $(O)/libringvm-async.a
+$(O)/bench-async: $(BENCH_OBJ) $(REPORT_OBJ) $(O)/libringvm-async.a
 	$(if $(Q),@echo LINK $@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -12,7 +13,7 @@ bench-async: $(O)/bench-async
 	@mkdir -p build/bench
 	$(O)/bench-async --json build/bench/async.json
 
-KVM_BENCH_OBJ := $(call obj,bench/kvm.c bench/report.c)
+KVM_BENCH_OBJ := $(call obj,bench/kvm.c)
 
 $(O)/bench-kvm: $(KVM_BENCH_OBJ) $(OBJ)
 	$(if $(Q),@echo LINK $@)
@@ -25,7 +26,7 @@ bench-kvm: $(O)/bench-kvm
 	@mkdir -p build/bench
 	$(O)/bench-kvm --json build/bench/kvm.json
 
-VIRTIO_BENCH_OBJ := $(call obj,bench/virtio.c bench/report.c)
+VIRTIO_BENCH_OBJ := $(call obj,bench/virtio.c)
 
 $(O)/bench-virtio: $(VIRTIO_BENCH_OBJ) $(OBJ)
 	$(if $(Q),@echo LINK $@)

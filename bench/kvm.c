@@ -16,7 +16,8 @@
 #include "exec/executor.h"
 #include "kvm/vm_private.h"
 #include "kvm/x86_64/entry.h"
-#include "report.h"
+#include "report/report.h"
+#include "report/run_delay.h"
 
 enum {
     CODE_ADDR = 0x1000,
@@ -247,7 +248,8 @@ static void bench_messages(struct report *report, uint64_t count)
 int main(int argc, char **argv)
 {
     static struct report report;
-    uint64_t count = EXIT_COUNT, delay_ns = report_run_delay_ns();
+    struct err err;
+    uint64_t count = EXIT_COUNT, delay_ns = run_delay_ns();
     const char *json = NULL;
 
     for (int i = 1; i < argc; i++) {
@@ -268,9 +270,9 @@ int main(int argc, char **argv)
     bench_exits(&report, "exits now and then, no polling", 0, DELAY_LONG, count / DELAY_LONG_SHARE);
     bench_messages(&report, count);
     printf("run delay of this thread: %.1f ms\n",
-           (double)(report_run_delay_ns() - delay_ns) / (double)NS_PER_MS);
-    if (json && report_write_json(&report, json)) {
-        fprintf(stderr, "bench-kvm: cannot write %s: %s\n", json, strerror(errno));
+           (double)(run_delay_ns() - delay_ns) / (double)NS_PER_MS);
+    if (json && report_write_json(&report, json, &err)) {
+        fprintf(stderr, "bench-kvm: %s\n", err.text);
         return 1;
     }
     return 0;

@@ -17,7 +17,8 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "report.h"
+#include "report/report.h"
+#include "report/run_delay.h"
 #include "virtio/blk.h"
 #include "virtio/device.h"
 #include "virtio/queue.h"
@@ -426,8 +427,9 @@ int main(int argc, char **argv)
     static struct report report;
     const struct size *size = &size_full;
     const char *json = NULL, *filter = NULL;
-    uint64_t delay_ns = report_run_delay_ns();
+    uint64_t delay_ns = run_delay_ns();
     unsigned runs = 7;
+    struct err err;
     int ret = 0;
 
     for (int i = 1; i < argc; i++) {
@@ -461,10 +463,10 @@ int main(int argc, char **argv)
     }
     unlink(disk_path);
     printf("run delay of this thread: %.1f ms (large: the machine was busy)\n",
-           (double)(report_run_delay_ns() - delay_ns) / 1e6);
+           (double)(run_delay_ns() - delay_ns) / 1e6);
     if (json)
-        ret = report_write_json(&report, json);
+        ret = report_write_json(&report, json, &err);
     if (ret < 0)
-        fprintf(stderr, "bench-virtio: %s: %s\n", json, strerror(-ret));
+        fprintf(stderr, "bench-virtio: %s\n", err.text);
     return ret < 0;
 }

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.."
 may_include() {
     case $1 in
     base)    echo "base" ;;
+    report)  echo "report base" ;;
     exec)    echo "exec base" ;;
     sync)    echo "sync exec base" ;;
     mem)     echo "mem base" ;;

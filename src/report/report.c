@@ -1,10 +1,11 @@
-#include "report.h"
+#include "report/report.h"
 
-#include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "report/json_file.h"
 
 struct report_row *report_add(struct report *report, const char *name, const char *unit,
                               const char *reference)
@@ -72,43 +73,34 @@ void report_print_row(const struct report_row *row, FILE *out)
     fputc('\n', out);
 }
 
-int report_write_json(const struct report *report, const char *path)
+/* NULL when there is no memory. */
+static json_t *row_to_json(const struct report_row *row)
 {
-    FILE *out = fopen(path, "w");
+    struct summary ours = summarize(&row->ours);
+    json_t *object =
+        json_pack("{s:s, s:s, s:f, s:f, s:f, s:i}", "name", row->name, "unit", row->unit, "median",
+                  ours.median, "min", ours.min, "max", ours.max, "runs", (int)row->ours.count);
+    double reference = report_median(&row->other);
+    bool is_compared = row->reference && reference > 0;
 
-    if (!out)
-        return -errno;
-    fputs("[\n", out);
-    for (unsigned i = 0; i < report->count; i++) {
-        const struct report_row *row = &report->rows[i];
-        struct summary ours = summarize(&row->ours);
-
-        fprintf(out,
-                "  {\"name\": \"%s\", \"unit\": \"%s\", \"median\": %.4f, \"min\": %.4f, "
-                "\"max\": %.4f, \"runs\": %u, ",
-                row->name, row->unit, ours.median, ours.min, ours.max, row->ours.count);
-        if (row->reference && row->other.count)
-            fprintf(out, "\"reference\": \"%s\", \"ratio\": %.4f}", row->reference,
-                    ours.median / report_median(&row->other));
-        else
-            fputs("\"reference\": null, \"ratio\": null}", out);
-        fputs(i + 1 < report->count ? ",\n" : "\n", out);
+    if (json_object_set_new(object, "reference",
+                            is_compared ? json_string(row->reference) : json_null()) ||
+        json_object_set_new(object, "ratio",
+                            is_compared ? json_real(ours.median / reference) : json_null())) {
+        json_decref(object);
+        return NULL;
     }
-    fputs("]\n", out);
-    return fclose(out) ? -errno : 0;
+    return object;
 }
 
-uint64_t report_run_delay_ns(void)
+int report_write_json(const struct report *report, const char *path, struct err *err)
 {
-    char text[128] = "";
-    char *end = text;
-    FILE *in = fopen("/proc/thread-self/schedstat", "r");
+    json_t *rows = json_array();
 
-    if (!in)
-        return 0;
-    if (!fgets(text, sizeof(text), in))
-        text[0] = '\0';
-    fclose(in);
-    strtoull(text, &end, 10); /* time on a cpu */
-    return strtoull(end, NULL, 10);
+    for (unsigned i = 0; i < report->count; i++)
+        if (json_array_append_new(rows, row_to_json(&report->rows[i]))) {
+            json_decref(rows);
+            rows = NULL;
+        }
+    return json_file_write(rows, path, err);
 }
