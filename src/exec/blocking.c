@@ -331,19 +331,4 @@ uint32_t blocking_pool_thread_count(struct blocking_pool *pool)
     return count;
 }
 
-static bool poll_call(void *self)
-{
-    return blocking_call_poll(self);
-}
-
-static void cancel_call(void *self)
-{
-    blocking_call_cancel(self);
-}
-
-struct future blocking_call_future(struct blocking_call *call)
-{
-    static const struct future_type type = {poll_call, cancel_call};
-
-    return (struct future){&type, call};
-}
+DEFINE_FUTURE(blocking_call);

@@ -47,3 +47,21 @@ static inline void future_cancel(struct future future)
 {
     future.type->cancel(future.self);
 }
+
+/* For the source of a kind of future: defines NAME_future by NAME_poll and NAME_cancel. */
+#define DEFINE_FUTURE(name)                                                            \
+    static bool name##_poll_self(void *self)                                           \
+    {                                                                                  \
+        return name##_poll(self);                                                      \
+    }                                                                                  \
+    static void name##_cancel_self(void *self)                                         \
+    {                                                                                  \
+        name##_cancel(self);                                                           \
+    }                                                                                  \
+    struct future name##_future(struct name *name)                                     \
+    {                                                                                  \
+        static const struct future_type type = {name##_poll_self, name##_cancel_self}; \
+                                                                                       \
+        return (struct future){&type, name};                                           \
+    }                                                                                  \
+    _Static_assert(1, "")

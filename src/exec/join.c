@@ -21,19 +21,4 @@ void join_cancel(struct join *join)
         future_cancel(join->futures[i]);
 }
 
-static bool poll_join(void *self)
-{
-    return join_poll(self);
-}
-
-static void cancel_join(void *self)
-{
-    join_cancel(self);
-}
-
-struct future join_future(struct join *join)
-{
-    static const struct future_type type = {poll_join, cancel_join};
-
-    return (struct future){&type, join};
-}
+DEFINE_FUTURE(join);

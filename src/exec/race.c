@@ -47,19 +47,4 @@ int race_winner(const struct race *race)
     return race->winner;
 }
 
-static bool poll_race(void *self)
-{
-    return race_poll(self);
-}
-
-static void cancel_race(void *self)
-{
-    race_cancel(self);
-}
-
-struct future race_future(struct race *race)
-{
-    static const struct future_type type = {poll_race, cancel_race};
-
-    return (struct future){&type, race};
-}
+DEFINE_FUTURE(race);

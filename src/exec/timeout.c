@@ -33,19 +33,4 @@ void timeout_cancel(struct timeout *timeout)
     future_cancel(timeout->future);
 }
 
-static bool poll_timeout(void *self)
-{
-    return timeout_poll(self);
-}
-
-static void cancel_timeout(void *self)
-{
-    timeout_cancel(self);
-}
-
-struct future timeout_future(struct timeout *timeout)
-{
-    static const struct future_type type = {poll_timeout, cancel_timeout};
-
-    return (struct future){&type, timeout};
-}
+DEFINE_FUTURE(timeout);

@@ -130,21 +130,3 @@ static inline void state_unlock(atomic_ulong *state, unsigned long value)
     /* Pairs with the acquire in state_lock, and in what the primitives do without the spinlock. */
     atomic_store_explicit(state, value, memory_order_release);
 }
-
-/* Defines NAME_future by NAME_poll and NAME_cancel. */
-#define DEFINE_FUTURE(name)                                                            \
-    static bool name##_poll_self(void *self)                                           \
-    {                                                                                  \
-        return name##_poll(self);                                                      \
-    }                                                                                  \
-    static void name##_cancel_self(void *self)                                         \
-    {                                                                                  \
-        name##_cancel(self);                                                           \
-    }                                                                                  \
-    struct future name##_future(struct name *name)                                     \
-    {                                                                                  \
-        static const struct future_type type = {name##_poll_self, name##_cancel_self}; \
-                                                                                       \
-        return (struct future){&type, name};                                           \
-    }                                                                                  \
-    _Static_assert(1, "")
