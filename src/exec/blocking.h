@@ -73,8 +73,9 @@ struct blocking_call {
 
 /*
  * Executor thread, as all below. `run` is called on a thread of the pool; it touches only what the
- * frame keeps for it. Never fails and never waits: the result is -EBUSY when the queue is full,
- * -EAGAIN when there is no thread and none can be started, -ECANCELED after a shutdown.
+ * frame keeps for it. Never fails, and waits for nothing, though it takes some 50 us where a thread
+ * has to be started: the result is -EBUSY when the queue is full, -EAGAIN when there is no thread
+ * and none can be started, -ECANCELED after a shutdown.
  */
 void blocking_call_start(struct blocking_call *call, struct task *task, struct blocking_pool *pool,
                          int64_t (*run)(struct blocking_call *call));
