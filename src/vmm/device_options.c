@@ -3,7 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "vmm/keyval.h"
+#include "cli/keyval.h"
+#include "vmm/run_config.h"
 
 enum {
     DISK_ID_LEN_MAX = 20,
@@ -63,8 +64,9 @@ static int block_key_apply(struct disk_option *disk, unsigned key, const char *v
     }
 }
 
-int block_option_apply(struct run_config *config, char *value, struct err *err)
+int block_option_apply(void *arg, char *value, struct err *err)
 {
+    struct run_config *config = arg;
     struct keyval_list list = {
         .option = "--block", .names = block_keys, .name_count = array_count(block_keys)};
     struct disk_option disk = {0};
@@ -132,8 +134,9 @@ static int net_key_apply(struct net_option *net, unsigned key, const char *value
     }
 }
 
-int net_option_apply(struct run_config *config, char *value, struct err *err)
+int net_option_apply(void *arg, char *value, struct err *err)
 {
+    struct run_config *config = arg;
     struct keyval_list list = {
         .option = "--net", .names = net_keys, .name_count = array_count(net_keys), .rest = value};
     struct net_option net = {.tap_fd = -1, .pair_count = 1};
@@ -238,8 +241,9 @@ static int serial_check(const struct run_config *config, const struct serial_opt
     return 0;
 }
 
-int serial_option_apply(struct run_config *config, char *value, struct err *err)
+int serial_option_apply(void *arg, char *value, struct err *err)
 {
+    struct run_config *config = arg;
     struct keyval_list list = {.option = "--serial",
                                .names = serial_keys,
                                .name_count = array_count(serial_keys),

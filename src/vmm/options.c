@@ -1,27 +1,18 @@
 #include "vmm/options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <string.h>
 
 #include "base/limits.h"
+#include "cli/keyval.h"
+#include "cli/option.h"
 #include "vmm/device_options.h"
-#include "vmm/keyval.h"
 
 enum {
     MEM_SIZE_DEFAULT_MIB = 256,
     MEM_SIZE_MIN_MIB = 16,
     POLL_US_DEFAULT = 20,
     POLL_US_MAX = 10000,
-};
-
-struct option_def {
-    char short_name; /* 0: none */
-    const char *name;
-    const char *metavar; /* NULL: takes no value */
-    bool repeats;        /* each one adds something */
-    const char *help;    /* lines after the first are indented when printed */
-    int (*apply)(struct run_config *config, char *value, struct err *err);
 };
 
 /* crosvm has keys in what is one number here: `-m size=512`, `-c num-cores=2`. */
@@ -32,8 +23,9 @@ static const char *without_key(const char *value, const char *key)
     return !strncmp(value, key, len) && value[len] == '=' ? value + len + 1 : value;
 }
 
-static int apply_mem(struct run_config *config, char *value, struct err *err)
+static int apply_mem(void *arg, char *value, struct err *err)
 {
+    struct run_config *config = arg;
     const char *size = without_key(value, "size");
     int ret = keyval_mem_size("--mem", size, &config->mem_size, err);
 
@@ -45,8 +37,9 @@ static int apply_mem(struct run_config *config, char *value, struct err *err)
     return 0;
 }
 
-static int apply_cpus(struct run_config *config, char *value, struct err *err)
+static int apply_cpus(void *arg, char *value, struct err *err)
 {
+    struct run_config *config = arg;
     uint64_t count = 0;
     int ret = keyval_u64("--cpus", without_key(value, "num-cores"), 1, VCPU_COUNT_MAX, &count, err);
 
@@ -54,23 +47,26 @@ static int apply_cpus(struct run_config *config, char *value, struct err *err)
     return ret;
 }
 
-static int apply_params(struct run_config *config, char *value, struct err *err)
+static int apply_params(void *arg, char *value, struct err *err)
 {
+    struct run_config *config = arg;
     if (config->param_count == CONFIG_PARAM_COUNT_MAX)
         return err_set(err, -EINVAL, "--params: given more than %d times", CONFIG_PARAM_COUNT_MAX);
     config->params[config->param_count++] = value;
     return 0;
 }
 
-static int apply_initrd(struct run_config *config, char *value, struct err *err)
+static int apply_initrd(void *arg, char *value, struct err *err)
 {
+    struct run_config *config = arg;
     (void)err;
     config->initrd_path = value;
     return 0;
 }
 
-static int apply_poll_us(struct run_config *config, char *value, struct err *err)
+static int apply_poll_us(void *arg, char *value, struct err *err)
 {
+    struct run_config *config = arg;
     uint64_t number = 0;
     int ret = keyval_u64("--poll-us", value, 0, POLL_US_MAX, &number, err);
 
@@ -78,31 +74,35 @@ static int apply_poll_us(struct run_config *config, char *value, struct err *err
     return ret;
 }
 
-static int apply_log_level(struct run_config *config, char *value, struct err *err)
+static int apply_log_level(void *arg, char *value, struct err *err)
 {
+    struct run_config *config = arg;
     if (log_level_parse(value, &config->log_level))
         return err_set(err, -EINVAL, "--log-level: '%s' is not one of error, warn, info, debug",
                        value);
     return 0;
 }
 
-static int apply_kvm_device(struct run_config *config, char *value, struct err *err)
+static int apply_kvm_device(void *arg, char *value, struct err *err)
 {
+    struct run_config *config = arg;
     (void)err;
     config->kvm_path = value;
     return 0;
 }
 
-static int apply_no_rng(struct run_config *config, char *value, struct err *err)
+static int apply_no_rng(void *arg, char *value, struct err *err)
 {
+    struct run_config *config = arg;
     (void)value;
     (void)err;
     config->no_rng = true;
     return 0;
 }
 
-static int apply_exit_on_reset(struct run_config *config, char *value, struct err *err)
+static int apply_exit_on_reset(void *arg, char *value, struct err *err)
 {
+    struct run_config *config = arg;
     (void)value;
     (void)err;
     config->exit_on_reset = true;
@@ -110,13 +110,13 @@ static int apply_exit_on_reset(struct run_config *config, char *value, struct er
 }
 
 static const struct option_def options[] = {
-    {'m', "mem", "SIZE", false,
+    {'m', "mem", "SIZE", false, false,
      "guest memory in MiB, or with K, M or G; at least 16 MiB\n(default 256)", apply_mem},
-    {'c', "cpus", "COUNT", false, "virtual CPUs, 1 to 64 (default 1)", apply_cpus},
-    {'p', "params", "TEXT", true, "added to the kernel's command line; may be repeated",
+    {'c', "cpus", "COUNT", false, false, "virtual CPUs, 1 to 64 (default 1)", apply_cpus},
+    {'p', "params", "TEXT", true, true, "added to the kernel's command line; may be repeated",
      apply_params},
-    {'i', "initrd", "PATH", false, "initial RAM disk (default: none)", apply_initrd},
-    {'b', "block", "PATH[,KEY...]", true,
+    {'i', "initrd", "PATH", false, false, "initial RAM disk (default: none)", apply_initrd},
+    {'b', "block", "PATH[,KEY...]", true, false,
      "a raw disk image or block device as virtio-blk; may be repeated\n"
      "  path=PATH       the same, as a key\n"
      "  ro              read-only\n"
@@ -128,7 +128,7 @@ static const struct option_def options[] = {
      "  block-size=SIZE logical block size in bytes, 512 to 4096\n"
      "                  (default: the host's)",
      block_option_apply},
-    {0, "net", "tap-name=NAME|tap-fd=FD[,KEY...]", true,
+    {0, "net", "tap-name=NAME|tap-fd=FD[,KEY...]", true, false,
      "a tap interface as virtio-net; may be repeated\n"
      "  tap-name=NAME   an interface, which is created if it does not exist\n"
      "  tap-fd=FD       or a tap that the caller has opened\n"
@@ -137,7 +137,7 @@ static const struct option_def options[] = {
      "  mtu=BYTES       of guest and tap, 68 to 65521 (default: the tap's, and the\n"
      "                  guest is not told)",
      net_option_apply},
-    {0, "serial", "type=TYPE[,KEY...]", true,
+    {0, "serial", "type=TYPE[,KEY...]", true, false,
      "a serial port or console; may be repeated\n"
      "  (default: type=stdout,console)\n"
      "  type=TYPE       stdout, file, sink or pty\n"
@@ -147,102 +147,54 @@ static const struct option_def options[] = {
      "  console         console=... is added to the command line\n"
      "  stdin           takes the terminal's input (default for the first on stdout)",
      serial_option_apply},
-    {0, "no-rng", NULL, false, "no virtio-rng device", apply_no_rng},
-    {0, "exit-on-reset", NULL, false,
+    {0, "no-rng", NULL, false, false, "no virtio-rng device", apply_no_rng},
+    {0, "exit-on-reset", NULL, false, false,
      "end when the guest reboots, instead of restarting it in place", apply_exit_on_reset},
-    {0, "poll-us", "MICROSECONDS", false,
+    {0, "poll-us", "MICROSECONDS", false, false,
      "upper bound of polling before the executor sleeps, 0 to 10000;\n"
      "0 turns it off (default 20)",
      apply_poll_us},
-    {0, "kvm-device", "PATH", false, "the KVM device (default /dev/kvm)", apply_kvm_device},
-    {0, "log-level", "LEVEL", false, "error, warn (default), info or debug", apply_log_level},
+    {0, "kvm-device", "PATH", false, false, "the KVM device (default /dev/kvm)", apply_kvm_device},
+    {0, "log-level", "LEVEL", false, false, "error, warn (default), info or debug",
+     apply_log_level},
 };
 
-enum { OPTION_COUNT = array_count(options), HELP_VALUE = OPTION_COUNT };
-/* getopt's values: indices of long options, characters of short ones. */
-_Static_assert(HELP_VALUE < ':', "an index must not look like an option character");
+static const struct option_table table = {
+    .command = "ringvm run",
+    .intro = "usage: ringvm run [OPTIONS] KERNEL\n"
+             "\n"
+             "Boots KERNEL (bzImage, ELF vmlinux or PVH image) and runs the guest until it ends.\n"
+             "Ctrl-A x ends it from the terminal, Ctrl-A h lists the other keys.\n",
+    .options = options,
+    .count = array_count(options),
+    .outro = "exit status:\n"
+             "   0  powered off by the guest\n"
+             "   1  the host could not start or continue it; one line says why\n"
+             "  31  stopped from outside: SIGTERM, SIGINT, Ctrl-A x\n"
+             "  33  a vCPU stopped in a way that no guest asks for\n"
+             "  34  the guest panicked\n"
+             "  35  bad arguments\n"
+             "  32, 36, 37, 38  with --exit-on-reset: reset through the keyboard controller,\n"
+             "                  port 0xcf9, the ACPI reset register, a triple fault\n",
+};
 
-static void getopt_tables_fill(struct option longs[OPTION_COUNT + 2],
-                               char shorts[2 * OPTION_COUNT + 4])
+/* `first` is the index of the first argument. */
+static int kernel_take(struct run_config *config, int first, int argc, char **argv, struct err *err)
 {
-    size_t len = 0;
-
-    /* A leading ':' makes getopt tell a missing value from an unknown option. */
-    shorts[len++] = ':';
-    for (int i = 0; i < OPTION_COUNT; i++) {
-        longs[i] = (struct option){
-            .name = options[i].name,
-            .has_arg = options[i].metavar ? required_argument : no_argument,
-            .val = i,
-        };
-        if (options[i].short_name) {
-            shorts[len++] = options[i].short_name;
-            if (options[i].metavar)
-                shorts[len++] = ':';
-        }
-    }
-    longs[OPTION_COUNT] = (struct option){.name = "help", .val = HELP_VALUE};
-    longs[OPTION_COUNT + 1] = (struct option){0};
-    shorts[len++] = 'h';
-    shorts[len] = '\0';
-}
-
-/* What getopt returned to an index of `options`, or HELP_VALUE. */
-static int option_index(int found)
-{
-    for (int i = 0; i < OPTION_COUNT; i++)
-        if (found == i || found == options[i].short_name)
-            return i;
-    return HELP_VALUE;
-}
-
-/* optopt is the character of a short option, the value of a long one that is known, and else 0. */
-static int getopt_refused(int found, char **argv, struct err *err)
-{
-    char name[64];
-
-    if (optopt > HELP_VALUE)
-        snprintf(name, sizeof(name), "-%c", optopt);
-    else
-        snprintf(name, sizeof(name), "%s", argv[optind - 1]);
-    if (found == ':')
-        return err_set(err, -EINVAL, "%s needs a value; see ringvm run --help", name);
-    if (optopt && optopt <= HELP_VALUE)
-        return err_set(err, -EINVAL, "%s: this option takes no value", name);
-    return err_set(err, -EINVAL, "unknown option %s; see ringvm run --help", name);
-}
-
-static int option_apply(const struct option_def *option, struct run_config *config, bool *given,
-                        struct err *err)
-{
-    if (*given && option->metavar && !option->repeats)
-        return err_set(err, -EINVAL, "--%s: given twice", option->name);
-    *given = true;
-    if (option->metavar && !*optarg && option->apply != apply_params)
-        return err_set(err, -EINVAL, "--%s needs a value; see ringvm run --help", option->name);
-    return option->apply(config, optarg, err);
-}
-
-static int kernel_take(struct run_config *config, int argc, char **argv, struct err *err)
-{
-    if (optind == argc || !*argv[optind])
+    if (first == argc || !*argv[first])
         return err_set(err, -EINVAL, "no kernel given; write ringvm run [OPTIONS] KERNEL");
-    if (optind + 1 < argc)
+    if (first + 1 < argc)
         return err_set(err, -EINVAL, "unexpected argument '%s' after the kernel %s",
-                       argv[optind + 1], argv[optind]);
-    config->kernel_path = argv[optind];
+                       argv[first + 1], argv[first]);
+    config->kernel_path = argv[first];
     return 0;
 }
 
 int options_parse(int argc, char **argv, struct run_config *config, bool *wants_help,
                   struct err *err)
 {
-    struct option longs[OPTION_COUNT + 2];
-    char shorts[2 * OPTION_COUNT + 4];
-    bool given[OPTION_COUNT] = {false};
-    int found, ret;
+    int first, ret;
 
-    *wants_help = false;
     *config = (struct run_config){
         .mem_size = (uint64_t)MEM_SIZE_DEFAULT_MIB << 20,
         .vcpu_count = 1,
@@ -250,71 +202,16 @@ int options_parse(int argc, char **argv, struct run_config *config, bool *wants_
         .poll_us = POLL_US_DEFAULT,
         .log_level = LOG_WARN,
     };
-    getopt_tables_fill(longs, shorts);
-    opterr = 0;
-    optind = 0;
-    while ((found = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
-        if (found == ':' || found == '?')
-            return getopt_refused(found, argv, err);
-        int index = option_index(found);
-
-        if (index == HELP_VALUE) {
-            *wants_help = true;
-            return 0;
-        }
-        ret = option_apply(&options[index], config, &given[index], err);
-        if (ret)
-            return ret;
-    }
+    ret = option_parse(&table, argc, argv, config, wants_help, &first, err);
+    if (ret || *wants_help)
+        return ret;
     if (!config->serial_count)
         config->serials[config->serial_count++] = (struct serial_option){
             .type = SERIAL_STDOUT, .num = 1, .console = true, .takes_stdin = true};
-    return kernel_take(config, argc, argv, err);
-}
-
-static void help_print_option(FILE *out, const struct option_def *option)
-{
-    const char *line = option->help;
-    char head[80];
-    char short_part[] = {'-', option->short_name, ',', ' ', '\0'};
-
-    snprintf(head, sizeof(head), "%s--%s%s%s", option->short_name ? short_part : "    ",
-             option->name, option->metavar ? " " : "", option->metavar ? option->metavar : "");
-    fprintf(out, "  %-26s", head);
-    if (strlen(head) > 25)
-        fprintf(out, "\n  %-26s", "");
-    while (line) {
-        const char *end = strchr(line, '\n');
-        int len = end ? (int)(end - line) : (int)strlen(line);
-
-        fprintf(out, " %.*s\n", len, line);
-        line = end ? end + 1 : NULL;
-        if (line)
-            fprintf(out, "  %-26s", "");
-    }
+    return kernel_take(config, first, argc, argv, err);
 }
 
 void options_print_help(FILE *out)
 {
-    fputs("usage: ringvm run [OPTIONS] KERNEL\n"
-          "\n"
-          "Boots KERNEL (bzImage, ELF vmlinux or PVH image) and runs the guest until it ends.\n"
-          "Ctrl-A x ends it from the terminal, Ctrl-A h lists the other keys.\n"
-          "\n"
-          "options:\n",
-          out);
-    for (int i = 0; i < OPTION_COUNT; i++)
-        help_print_option(out, &options[i]);
-    fputs("  -h, --help                 this text\n"
-          "\n"
-          "exit status:\n"
-          "   0  powered off by the guest\n"
-          "   1  the host could not start or continue it; one line says why\n"
-          "  31  stopped from outside: SIGTERM, SIGINT, Ctrl-A x\n"
-          "  33  a vCPU stopped in a way that no guest asks for\n"
-          "  34  the guest panicked\n"
-          "  35  bad arguments\n"
-          "  32, 36, 37, 38  with --exit-on-reset: reset through the keyboard controller,\n"
-          "                  port 0xcf9, the ACPI reset register, a triple fault\n",
-          out);
+    option_print_help(&table, out);
 }

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.."
 may_include() {
     case $1 in
     base)    echo "base" ;;
+    cli)     echo "cli base" ;;
     report)  echo "report base" ;;
     exec)    echo "exec base" ;;
     sync)    echo "sync exec base" ;;
@@ -17,7 +18,7 @@ may_include() {
     legacy)  echo "legacy bus chardev exec mem base" ;;
     kvm)     echo "kvm exec mem bus base" ;;
     boot)    echo "boot mem base" ;;
-    vmm)     echo "vmm base exec sync mem bus chardev virtio legacy kvm boot" ;;
+    vmm)     echo "vmm base cli report exec sync mem bus chardev virtio legacy kvm boot" ;;
     *)       echo "" ;;
     esac
 }

@@ -1,4 +1,4 @@
-#include "vmm/keyval.h"
+#include "cli/keyval.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/arith.h"
+#include "base/clock.h"
+#include "base/compiler.h"
 
 /* "path, ro, root" */
 static void names_join(const char *const *names, unsigned count, char *text, size_t size)
@@ -110,6 +112,55 @@ int keyval_mem_size(const char *what, const char *text, uint64_t *bytes, struct 
                        text ? text : "");
     if (ret || !u64_mul(number, unit, bytes))
         return err_set(err, -ERANGE, "%s: %s is too large", what, text);
+    return 0;
+}
+
+static const struct time_unit {
+    const char *name;
+    uint64_t ns;
+} time_units[] = {
+    {"ns", 1},       {"us", NS_PER_US},      {"ms", NS_PER_MS},
+    {"s", NS_PER_S}, {"min", 60 * NS_PER_S}, {"h", 3600 * NS_PER_S},
+};
+
+static const struct time_unit *time_unit_find(const char *name)
+{
+    for (size_t i = 0; i < array_count(time_units); i++)
+        if (!strcmp(name, time_units[i].name))
+            return &time_units[i];
+    return NULL;
+}
+
+/* "1500 ns", in the largest unit that leaves no rest. */
+static const struct time_unit *time_unit_of(uint64_t ns)
+{
+    const struct time_unit *unit = &time_units[0];
+
+    for (size_t i = 0; ns && i < array_count(time_units); i++)
+        if (ns % time_units[i].ns == 0)
+            unit = &time_units[i];
+    return unit;
+}
+
+int keyval_duration(const char *what, const char *text, uint64_t min_ns, uint64_t max_ns,
+                    uint64_t *duration_ns, struct err *err)
+{
+    const struct time_unit *unit, *min_unit = time_unit_of(min_ns),
+                                  *max_unit = time_unit_of(max_ns);
+    const char *end = "";
+    uint64_t number;
+    int ret = parse_digits(text, &end, &number);
+
+    unit = time_unit_find(end);
+    if (ret == -EINVAL || !unit)
+        return err_set(err, -EINVAL,
+                       "%s: '%s' is not a time; write a number and ns, us, ms, s, min or h", what,
+                       text ? text : "");
+    if (ret || !u64_mul(number, unit->ns, duration_ns) || *duration_ns < min_ns ||
+        *duration_ns > max_ns)
+        return err_set(err, -ERANGE, "%s: %s is out of range, it must be %llu%s to %llu%s", what,
+                       text, (unsigned long long)(min_ns / min_unit->ns), min_unit->name,
+                       (unsigned long long)(max_ns / max_unit->ns), max_unit->name);
     return 0;
 }
 

@@ -36,6 +36,9 @@ must_check int keyval_bool(const char *what, const char *text, bool *value, stru
 /* MiB without a suffix, or with K, M, G (powers of 1024); result in bytes. */
 must_check int keyval_mem_size(const char *what, const char *text, uint64_t *bytes,
                                struct err *err);
+/* A whole number with ns, us, ms, s, min or h; result, and the bounds, in nanoseconds. */
+must_check int keyval_duration(const char *what, const char *text, uint64_t min_ns, uint64_t max_ns,
+                               uint64_t *duration_ns, struct err *err);
 /* aa:bb:cc:dd:ee:ff, unicast and not zero. */
 must_check int keyval_mac(const char *what, const char *text, uint8_t mac[6], struct err *err);
 /* Index of `text` in `names`. The error lists the names. */
