@@ -43,6 +43,7 @@ make_root() {
     echo "$versions" >"$out/root.complete"
 }
 
+tools/qemu.sh --version >/dev/null
 mkdir -p "$out"
 scratch=$(mktemp -d "$out/image.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
