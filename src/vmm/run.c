@@ -1,5 +1,7 @@
 #include "vmm/run.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -106,6 +108,23 @@ static enum exit_status run_guest(struct run *run_state, struct err *err)
     return status;
 }
 
+/*
+ * A caller that closed its standard descriptors would have a disk in their place, and our messages
+ * in that. Each open takes the lowest number that is free.
+ */
+static int standard_fds_open(struct err *err)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+        if (fd < 0)
+            return err_set(err, -errno, "/dev/null: cannot open it: %s", strerror(errno));
+    } while (fd <= STDERR_FILENO);
+    close(fd);
+    return 0;
+}
+
 enum exit_status run(int argc, char **argv)
 {
     struct run run_state = {0};
@@ -113,6 +132,10 @@ enum exit_status run(int argc, char **argv)
     enum exit_status status;
     bool wants_help;
 
+    if (standard_fds_open(&err)) {
+        fprintf(stderr, "ringvm: %s\n", err.text);
+        return EXIT_HOST_ERROR;
+    }
     if (options_parse(argc, argv, &run_state.config, &wants_help, &err)) {
         fprintf(stderr, "ringvm: %s\n", err.text);
         return EXIT_BAD_ARGUMENTS;

@@ -15,7 +15,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "../boot/x86_64/image.h"
@@ -122,6 +124,31 @@ Test(run, signal_ends_a_guest_that_idles)
     cr_assert_eq(sigprocmask(SIG_BLOCK, &term, NULL), 0);
     kill(getpid(), SIGTERM);
     cr_assert_eq(RUN(idle, "--no-rng"), EXIT_STOPPED);
+}
+
+Test(run, closed_standard_descriptors_are_not_given_to_a_disk)
+{
+    const char *kernel = kernel_make(power_off, power_off_end);
+    int image = memfd_create("disk", MFD_CLOEXEC), saved[3];
+    enum exit_status status;
+    bool is_null = true;
+    char option[128];
+    struct stat file;
+
+    need_kvm();
+    cr_assert_eq(ftruncate(image, 4096), 0);
+    snprintf(option, sizeof(option), "--serial type=sink --block /proc/self/fd/%d", image);
+    for (int fd = 0; fd < 3; fd++) {
+        saved[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 10);
+        close(fd);
+    }
+    status = run_words(option, kernel);
+    for (int fd = 0; fd < 3; fd++) {
+        is_null &= !fstat(fd, &file) && file.st_rdev == makedev(1, 3);
+        dup2(saved[fd], fd);
+    }
+    cr_assert_eq(status, EXIT_POWERED_OFF);
+    cr_assert(is_null);
 }
 
 static bool guest_is_ending(void *arg)
