@@ -5,6 +5,8 @@
  */
 #pragma once
 #include <criterion/criterion.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "exec/executor_internal.h"
 #include "sync/waiter.h"
@@ -68,4 +70,28 @@ static inline bool is_queued(const struct waiter *waiter)
 static inline bool is_woken(const struct waiter *waiter)
 {
     return waiter_status(waiter) == WAITER_WOKEN;
+}
+
+/* From here on the wake-up of a task blocks in its system call, which comes last in it. */
+static inline void rig_block_wakes(void)
+{
+    const uint64_t full = UINT64_MAX - 1;
+    struct inbox *inbox = &rig.executor->inbox;
+    int fd = eventfd(0, EFD_CLOEXEC);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, &full, sizeof(full)), (ssize_t)sizeof(full));
+    cr_assert_eq(dup2(fd, inbox->wake_fd), inbox->wake_fd);
+    cr_assert_eq(close(fd), 0);
+    rig_forget_wakes();
+    cr_assert(inbox_prepare_wait(inbox));
+}
+
+static inline void rig_unblock_wakes(void)
+{
+    struct inbox *inbox = &rig.executor->inbox;
+    uint64_t count;
+
+    cr_assert_eq(read(inbox->wake_fd, &count, sizeof(count)), (ssize_t)sizeof(count));
+    inbox_finish_wait(inbox);
 }
