@@ -30,11 +30,7 @@ valgrind:
 library-test: $(O)/library/libringvm-async.a
 	tests/library/run
 
-# A few guests for every day. An emulated host that itself fails twice (125) says nothing about the monitor.
-GUEST_SMOKE := userspace/6.12/1 disks entropy/6.12 exit-on-reset ext4
-.PHONY: guest guest-all guest-smoke
-guest-smoke: build/ringvm
-	tests/guest/run $(GUEST_SMOKE) || [ $$? -eq 125 ]
+.PHONY: guest guest-all
 # Guests of stock Debian kernels, on this machine's KVM or on an emulated host; guest-all has the long cases too.
 guest: build/ringvm
 	tests/guest/run
@@ -49,9 +45,8 @@ test: deps
 	$(MAKE) tsan
 	$(MAKE) library-test
 	$(MAKE) lint
-	$(MAKE) guest-smoke
-test-all: test
 	$(MAKE) guest
+test-all: test
 	$(MAKE) stress-unit
 	$(MAKE) valgrind
 	$(MAKE) guest-all
