@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/arith.h"
+#include "base/log.h"
 #include "legacy/debugcon.h"
 #include "legacy/i8042.h"
 #include "legacy/irq_share.h"
@@ -178,6 +179,12 @@ int chips_reset(struct guest *guest, struct err *err)
     pm_reset(chips->pm);
     reset_control_reset(&chips->reset_control);
     return 0;
+}
+
+void guest_press_power_button(struct guest *guest)
+{
+    if (pm_press_power_button(guest->chips->pm))
+        log_warn("the guest does not listen to its power button");
 }
 
 struct bus_range *chips_reset_control(struct guest *guest)

@@ -40,6 +40,9 @@ must_check int guest_start(struct guest *guest, struct err *err);
 /* Ends the guest from outside; EXIT_STOPPED unless it was ending for good already. */
 void guest_stop(struct guest *guest);
 
+/* Asks the guest to power itself off, through ACPI. */
+void guest_press_power_button(struct guest *guest);
+
 /* What every task and every vCPU is doing, and what exits cost so far. */
 void guest_dump(const struct guest *guest, FILE *out);
 

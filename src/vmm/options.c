@@ -175,7 +175,12 @@ static const struct option_table table = {
              "  34  the guest panicked\n"
              "  35  bad arguments\n"
              "  32, 36, 37, 38  with --exit-on-reset: reset through the keyboard controller,\n"
-             "                  port 0xcf9, the ACPI reset register, a triple fault\n",
+             "                  port 0xcf9, the ACPI reset register, a triple fault\n"
+             "\n"
+             "signals:\n"
+             "  SIGTERM, SIGINT  end the guest at once\n"
+             "  SIGPWR           presses the guest's power button\n"
+             "  SIGUSR1          writes what every task and vCPU is doing to standard error\n",
 };
 
 /* `first` is the index of the first argument. */

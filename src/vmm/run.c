@@ -30,6 +30,8 @@ static void signal_received(void *arg, int signal_number)
 
     if (signal_number == SIGUSR1)
         guest_dump(run_state->guest, stderr);
+    else if (signal_number == SIGPWR)
+        guest_press_power_button(run_state->guest);
     else
         guest_stop(run_state->guest);
 }

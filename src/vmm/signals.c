@@ -59,6 +59,7 @@ int signals_create(struct signals **out, struct err *err)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGPWR);
     sigaddset(&set, SIGUSR1);
     signals->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals->fd < 0 || sigprocmask(SIG_BLOCK, &set, NULL)) {

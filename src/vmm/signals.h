@@ -1,6 +1,6 @@
 /*
- * SIGINT, SIGTERM and SIGUSR1 as events of the executor. The signals are blocked for the whole
- * process, so that threads made later inherit that and only this task sees them.
+ * SIGINT, SIGTERM, SIGPWR and SIGUSR1 as events of the executor. The signals are blocked for the
+ * whole process, so that threads made later inherit that and only this task sees them.
  *
  *     signals_create -> signals_start -> executor_run: received() ... signals_stop ->
  * signals_destroy

@@ -41,6 +41,7 @@ PAYLOAD(triple_fault, "mov ax, 0xff8\n mov ds, ax\n");
 PAYLOAD(panic, "mov dx, 0x505\n mov al, 1\n out dx, al\n");
 PAYLOAD(lost, "mov eax, 0xd0000000\n jmp eax\n");
 PAYLOAD(idle, "");
+PAYLOAD(power_button_ends, "mov dx, 0x600\n1: in ax, dx\n test ah, 1\n je 1b\n" POWER_OFF);
 /* The clock's memory outlives a reset, so a byte of it counts the starts. */
 PAYLOAD(third_start_ends, "mov al, 0x60\n out 0x70, al\n in al, 0x71\n inc al\n out 0x71, al\n"
                           "cmp al, 3\n je 1f\n" RESET_CF9 "0: hlt\n jmp 0b\n1: " POWER_OFF);
@@ -113,17 +114,29 @@ Test(run, reset_restarts_the_guest_in_place)
     cr_assert_eq(RUN(third_start_ends, "--no-rng"), EXIT_POWERED_OFF);
 }
 
+/* Before the run, so that it comes as soon as somebody listens. */
+static void signal_self(int number)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    cr_assert_eq(sigprocmask(SIG_BLOCK, &set, NULL), 0);
+    kill(getpid(), number);
+}
+
 Test(run, signal_ends_a_guest_that_idles)
 {
-    sigset_t term;
-
     need_kvm();
-    /* Pending before the run, so that it comes as soon as somebody listens. */
-    sigemptyset(&term);
-    sigaddset(&term, SIGTERM);
-    cr_assert_eq(sigprocmask(SIG_BLOCK, &term, NULL), 0);
-    kill(getpid(), SIGTERM);
+    signal_self(SIGTERM);
     cr_assert_eq(RUN(idle, "--no-rng"), EXIT_STOPPED);
+}
+
+Test(run, signal_presses_the_power_button)
+{
+    need_kvm();
+    signal_self(SIGPWR);
+    cr_assert_eq(RUN(power_button_ends, "--no-rng"), EXIT_POWERED_OFF);
 }
 
 Test(run, closed_standard_descriptors_are_not_given_to_a_disk)
