@@ -70,8 +70,11 @@ static struct irq_line line(struct board *board, uint32_t gsi)
 
 static void serials_create(struct board *board)
 {
-    struct serial_config config = {
-        .name = "COM1", .bus = board->bus, .base = ports[PORT_COM1], .chardev = board->sink};
+    struct serial_config config = {.name = "COM1",
+                                   .executor = board->executor,
+                                   .bus = board->bus,
+                                   .base = ports[PORT_COM1],
+                                   .chardev = board->sink};
 
     board->share.output = line(board, 4);
     config.irq = irq_share_input(&board->share, 0);
@@ -139,6 +142,8 @@ static void board_reset(struct board *board)
 
 static void board_destroy(struct board *board)
 {
+    serial_stop(board->com1);
+    serial_stop(board->com3);
     rtc_stop(board->rtc);
     pm_stop(board->pm);
     require(!executor_run(board->executor));

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "legacy/alarm.h"
+
 /* Registers and bits: PC16550D data sheet, table II. */
 enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCR };
 
@@ -53,12 +56,15 @@ enum {
 
     FIFO_SIZE = 16,
 };
+/* For drivers that leave an interrupt without a look whether there is another. */
+#define PAUSE_NS NS_PER_MS
 
 struct serial {
     struct bus_range range;
     struct bus *bus;
     struct irq_line irq;
     struct chardev *chardev;
+    struct alarm pause_end;
 
     /* What a reset clears. */
     struct serial_state {
@@ -68,6 +74,7 @@ struct serial {
         bool thr_interrupt; /* the transmitter became empty, and nobody has looked yet */
         bool irq_level;
         bool mcr_written;
+        bool is_paused;              /* the receiver, between two bytes */
         uint8_t received[FIFO_SIZE]; /* oldest first */
         uint16_t breaks;             /* bit i: received[i] is a break condition */
         uint8_t received_count;
@@ -153,11 +160,43 @@ static void fill(struct serial *serial)
     struct serial_state *state = &serial->state;
     uint8_t room = fifo_size(state);
 
-    if (!serial->chardev || !is_listening(state) || state->received_count >= room)
+    if (!serial->chardev || !is_listening(state) || state->is_paused ||
+        state->received_count >= room)
         return;
     room -= state->received_count;
     state->received_count +=
         (uint8_t)chardev_read(serial->chardev, &state->received[state->received_count], room);
+}
+
+/*
+ * After a FIFO of bytes there is a gap, as there is between bytes on a wire: a handler that goes on
+ * while there is more comes to an end, and the interrupt line, of which each rising edge counts,
+ * rises again. The gap ends when the guest has seen that nothing is pending.
+ */
+static void pause_begin(struct serial *serial)
+{
+    if (!(serial->state.ier & IER_RECEIVED) || !serial->chardev ||
+        !chardev_available(serial->chardev))
+        return;
+    serial->state.is_paused = true;
+    alarm_set(&serial->pause_end, clock_now_ns() + PAUSE_NS);
+}
+
+static void pause_end(struct serial *serial)
+{
+    if (!serial->state.is_paused)
+        return;
+    serial->state.is_paused = false;
+    alarm_clear(&serial->pause_end);
+    fill(serial);
+}
+
+static void pause_is_over(struct alarm *alarm)
+{
+    struct serial *serial = container_of(alarm, struct serial, pause_end);
+
+    pause_end(serial);
+    update_irq(serial);
 }
 
 static uint8_t data_read(struct serial *serial)
@@ -170,8 +209,8 @@ static uint8_t data_read(struct serial *serial)
     state->received_count--;
     memmove(&state->received[0], &state->received[1], state->received_count);
     state->breaks >>= 1;
-    if (state->received_count < receiver_trigger(state))
-        fill(serial);
+    if (!state->received_count)
+        pause_begin(serial);
     return byte;
 }
 
@@ -180,7 +219,8 @@ static uint8_t line_status_read(struct serial *serial)
     struct serial_state *state = &serial->state;
     uint8_t status = 0;
 
-    fill(serial);
+    if (!(state->ier & IER_RECEIVED))
+        fill(serial);
     if (state->received_count)
         status |= LSR_DATA_READY;
     if (state->overrun)
@@ -276,6 +316,8 @@ static void interrupt_enable_write(struct serial *serial, uint8_t value)
     uint8_t set = value & (uint8_t)~state->ier;
 
     state->ier = value & IER_MASK;
+    if (!(state->ier & IER_RECEIVED))
+        pause_end(serial);
     /* Enabling it while the transmitter is empty is an event: drivers start sending with it. */
     if (set & IER_THR_EMPTY && !state->to_send_count)
         state->thr_interrupt = true;
@@ -289,6 +331,8 @@ static uint8_t interrupt_id_read(struct serial *serial)
 
     if (id == IIR_THR_EMPTY)
         state->thr_interrupt = false;
+    if (id == IIR_NONE)
+        pause_end(serial);
     return id | (state->fcr & FCR_ENABLE ? IIR_FIFO : 0);
 }
 
@@ -419,9 +463,15 @@ void serial_reset(struct serial *serial)
 {
     bool irq_level = serial->state.irq_level;
 
+    alarm_clear(&serial->pause_end);
     serial->state = (struct serial_state){.msr = MSR_CTS | MSR_DSR | MSR_DCD};
     if (irq_level)
         irq_line_set(&serial->irq, false);
+}
+
+void serial_stop(struct serial *serial)
+{
+    alarm_clear(&serial->pause_end);
 }
 
 int serial_create(struct serial **out, const struct serial_config *config, struct err *err)
@@ -431,6 +481,7 @@ int serial_create(struct serial **out, const struct serial_config *config, struc
 
     if (!serial)
         return err_set(err, -ENOMEM, "%s: out of memory", config->name);
+    serial->pause_end = (struct alarm){.executor = config->executor, .ring = pause_is_over};
     serial->bus = config->bus;
     serial->irq = config->irq;
     serial->chardev = config->chardev;

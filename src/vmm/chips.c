@@ -57,6 +57,7 @@ static int serials_create(struct guest *guest, struct chips *chips, struct err *
     for (unsigned i = 0; i < CONFIG_COM_COUNT; i++) {
         const struct serial_config config = {
             .name = ports[i].name,
+            .executor = guest->host.executor,
             .bus = guest->port_bus,
             .base = ports[i].base,
             .irq = irq_share_input(&chips->com_irqs[i % 2], i / 2),
@@ -147,6 +148,8 @@ int chips_create(struct guest *guest, struct err *err)
 
 void chips_stop(struct guest *guest)
 {
+    for (unsigned i = 0; i < CONFIG_COM_COUNT; i++)
+        serial_stop(guest->chips->serials[i]);
     rtc_stop(guest->chips->rtc);
     pm_stop(guest->chips->pm);
 }
