@@ -49,7 +49,7 @@ VARIANT_CFLAGS_stress  := -DASYNC_STRESS=1 -fsanitize=address,undefined -fno-san
 VARIANT_CFLAGS_fuzz    := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 VARIANT_CFLAGS := $(VARIANT_CFLAGS_$(VARIANT))
 
-MODULES := base cli report exec sync mem bus chardev virtio legacy kvm boot vmm
+MODULES := base cli report exec sync stress mem bus chardev virtio legacy kvm boot vmm
 ASYNC   := base exec sync
 OTHER_ARCH := $(filter-out $(ARCH),x86_64 aarch64)
 sources = $(filter-out %/main.c,$(wildcard $(1)/*.c $(1)/$(ARCH)/*.c))
