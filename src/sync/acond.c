@@ -18,11 +18,7 @@ static bool is_exclusive(struct waiter *waiter)
 
 static void unlock_list(struct acond_compact *cond)
 {
-    bool is_empty = waitlist_is_empty(&cond->waiters);
-
-    if (is_empty)
-        cond->mutex = NULL;
-    state_unlock(&cond->state, is_empty ? 0 : STATE_HAS_WAITERS);
+    state_unlock(&cond->state, waitlist_is_empty(&cond->waiters) ? 0 : STATE_HAS_WAITERS);
 }
 
 /* Whom one notification is for. */
@@ -72,17 +68,15 @@ void acond_wait_start(struct acond_wait *wait, struct task *task, union acond_re
                       union amutex_ref mutex, enum amutex_mode mode)
 {
     struct acond_compact *const cond = ref.compact;
-    const struct amutex_compact *mutex_in_use;
-
     wait->cond = cond;
     wait->stage = STAGE_WAIT;
     wait->was_notified = false;
     wait->result = 0;
     amutex_lock_start(&wait->lock, task, mutex, mode);
     state_lock(&cond->state);
-    mutex_in_use = waitlist_is_empty(&cond->waiters) ? mutex.compact : cond->mutex;
-    CHECK(mutex_in_use == mutex.compact);
-    cond->mutex = mutex.compact;
+    if (waitlist_is_empty(&cond->waiters))
+        cond->mutex = mutex.compact;
+    CHECK(cond->mutex == mutex.compact);
     waitlist_push_back(&cond->waiters, waiter_of(wait));
     unlock_list(cond);
     amutex_unlock(mutex, mode);

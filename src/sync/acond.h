@@ -26,7 +26,7 @@
 struct acond_compact {
     atomic_ulong state;           /* private: STATE_SPINLOCK, STATE_HAS_WAITERS; 0 when idle */
     struct waitlist waiters;      /* private: guarded by STATE_SPINLOCK, and so the next */
-    struct amutex_compact *mutex; /* private: of those who wait */
+    struct amutex_compact *mutex; /* private: of those who wait, if any */
 };
 
 SYNC_FORMS(acond);

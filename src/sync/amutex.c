@@ -156,7 +156,7 @@ static unsigned long take_wave(struct amutex_compact *mutex, struct wave *wave)
            (writer_waits ? 0 : AMUTEX_WRITER_WAITING);
 }
 
-/* Unlocked, there are waiters, and nobody was woken yet. */
+/* Unlocked: wakes somebody if there are waiters and nobody was woken yet. */
 static void wake_next(struct amutex_compact *mutex)
 {
     unsigned long old = atomic_load_explicit(&mutex->state, memory_order_relaxed);
@@ -186,8 +186,6 @@ void amutex_unlock_contended(struct amutex_compact *mutex, enum amutex_mode mode
         CHECK(old & AMUTEX_LOCKED);
     else
         CHECK_CMP(old & AMUTEX_READERS, !=, 0UL);
-    if (!(old & AMUTEX_HAS_WAITERS) || (old & AMUTEX_DESIGNATED_WAKER))
-        return;
     if (mode == AMUTEX_EXCLUSIVE || (old & AMUTEX_READERS) == AMUTEX_READER)
         wake_next(mutex);
 }

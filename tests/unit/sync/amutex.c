@@ -408,6 +408,24 @@ ClauseTest(clause_6_the_bit_outlives_a_first_writer_when_a_second_one_waits)
     assert_idle();
 }
 
+ClauseTest(clause_6_a_writer_that_barges_leaves_the_bit_of_the_one_on_its_way)
+{
+    struct amutex_lock writer, newcomer;
+
+    hold(EXCLUSIVE);
+    queue(&writer, EXCLUSIVE);
+    amutex_unlock(&mutex, EXCLUSIVE);
+    amutex_lock_start(&newcomer, rig_task(0), &mutex, EXCLUSIVE);
+    cr_assert(amutex_lock_poll(&newcomer));
+    assert_state(LOCKED | DESIGNATED | WRITER);
+    amutex_unlock(&mutex, EXCLUSIVE);
+    cr_assert_not(amutex_try_lock(&mutex, SHARED));
+    cr_assert(amutex_lock_poll(&writer));
+    assert_state(LOCKED);
+    amutex_unlock(&mutex, EXCLUSIVE);
+    assert_idle();
+}
+
 /* ---- plain threads, forms, bugs ---- */
 
 static void *locker_main(void *arg)

@@ -64,6 +64,42 @@ ClauseTest(clause_8_a_writer_that_leaves_while_readers_are_on_their_way_takes_it
     assert_idle();
 }
 
+ClauseTest(clause_8_who_leaves_last_takes_along_the_bit_of_a_writer_that_has_the_lock)
+{
+    struct amutex_lock writer, reader;
+
+    hold(EXCLUSIVE);
+    queue(&writer, EXCLUSIVE);
+    queue(&reader, SHARED);
+    amutex_unlock(&mutex, EXCLUSIVE);
+    cr_assert(amutex_lock_poll(&writer));
+    assert_state(LOCKED | WAITERS | WRITER);
+    amutex_lock_cancel(&reader);
+    assert_state(LOCKED);
+    amutex_unlock(&mutex, EXCLUSIVE);
+    assert_idle();
+}
+
+ClauseTest(clause_8_who_leaves_leaves_the_bit_of_a_writer_on_its_way)
+{
+    for (unsigned mode = SHARED; mode <= EXCLUSIVE; mode++) {
+        struct amutex_lock writer, other;
+
+        hold(EXCLUSIVE);
+        queue(&writer, EXCLUSIVE);
+        queue(&other, (enum amutex_mode)mode);
+        amutex_unlock(&mutex, EXCLUSIVE);
+        assert_state(WAITERS | DESIGNATED | WRITER);
+        amutex_lock_cancel(&other);
+        assert_state(DESIGNATED | WRITER);
+        cr_assert_not(amutex_try_lock(&mutex, SHARED));
+        cr_assert(amutex_lock_poll(&writer));
+        assert_state(LOCKED);
+        amutex_unlock(&mutex, EXCLUSIVE);
+        assert_idle();
+    }
+}
+
 ClauseTest(clause_8_cancelled_after_it_was_woken_it_passes_the_wake_up_on)
 {
     struct amutex_lock locks[3];
