@@ -44,6 +44,7 @@ test: deps
 	$(MAKE) asan
 	$(MAKE) tsan
 	$(MAKE) library-test
+	$(MAKE) bench-smoke
 	$(MAKE) lint
 	$(MAKE) guest
 test-all: test

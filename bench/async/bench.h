@@ -1,0 +1,56 @@
+/*
+ * The benchmarks of the async library, by subject. Each does its work once and says what a piece of
+ * it cost; its reference does the same work with what others have. main.c alternates the two.
+ */
+#pragma once
+#include <stdint.h>
+
+#include "exec/executor.h"
+#include "exec/task.h"
+
+enum {
+    /* Of executors that may poll: longer than any answer that is worth polling for. */
+    BENCH_POLL_US = 50,
+};
+
+/* How much work a run does; the smoke size only shows that everything runs. */
+struct bench_size {
+    uint64_t resumes;
+    uint64_t operations; /* of io_uring */
+    uint64_t timers;
+    uint64_t tasks;
+    uint64_t posts;
+    uint64_t locks;     /* nobody waits */
+    uint64_t handovers; /* a task waits for another one */
+    uint64_t switches;  /* a thread waits for another one: each costs a thousand times as much */
+};
+
+struct bench {
+    const char *name;
+    const char *unit;
+    double (*ours)(const struct bench_size *size, unsigned parameter);
+    const char *reference; /* what `other` is, or NULL */
+    double (*other)(const struct bench_size *size, unsigned parameter);
+    unsigned parameter;
+};
+
+struct bench_group {
+    const struct bench *benches;
+    unsigned count;
+    void (*print_sizes)(void); /* optional: of the structs */
+};
+
+extern const struct bench_group bench_ready, bench_io, bench_timers, bench_life, bench_locks,
+    bench_handovers, bench_post;
+
+/* Failures end the program with a line: there is nothing to measure. */
+
+struct executor *bench_executor(uint32_t poll_us);
+/* Zeroed, and touched: page faults are not what is measured. */
+void *bench_alloc(uint64_t count, uint64_t size);
+/* Runs the tasks of one executor, or of two at the same time on two threads, and destroys them.
+ * Nanoseconds. */
+double bench_run(struct executor *executor);
+double bench_run_two(struct executor *here, struct executor *there);
+/* `count` threads that begin together. Nanoseconds until the last one has ended. */
+double bench_threads(unsigned count, void (*run)(void *arg, unsigned index), void *arg);

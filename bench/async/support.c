@@ -1,0 +1,107 @@
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arith.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "bench.h"
+
+struct executor *bench_executor(uint32_t poll_us)
+{
+    const struct executor_config config = {.poll_us_max = poll_us};
+    struct executor *executor;
+    struct err err;
+
+    if (executor_create(&executor, &config, &err) < 0) {
+        fprintf(stderr, "bench-async: %s\n", err.text);
+        exit(1);
+    }
+    return executor;
+}
+
+void *bench_alloc(uint64_t count, uint64_t size)
+{
+    uint64_t bytes = align_up(count * size, 128);
+    void *memory = aligned_alloc(128, bytes);
+
+    if (!memory) {
+        fprintf(stderr, "bench-async: no memory for %llu bytes\n", (unsigned long long)bytes);
+        exit(1);
+    }
+    memset(memory, 0, bytes);
+    return memory;
+}
+
+double bench_run(struct executor *executor)
+{
+    uint64_t begin_ns = clock_now_ns();
+
+    CHECK_CMP(executor_run(executor), ==, 0);
+    begin_ns = clock_now_ns() - begin_ns;
+    executor_destroy(executor);
+    return (double)begin_ns;
+}
+
+/* ---- threads that begin together ---- */
+
+struct crowd {
+    pthread_barrier_t gate;
+    void (*run)(void *arg, unsigned index);
+    void *arg;
+};
+
+struct runner {
+    struct crowd *crowd;
+    unsigned index;
+    pthread_t thread;
+};
+
+static void *runner_main(void *arg)
+{
+    struct runner *runner = arg;
+
+    pthread_barrier_wait(&runner->crowd->gate);
+    runner->crowd->run(runner->crowd->arg, runner->index);
+    return NULL;
+}
+
+double bench_threads(unsigned count, void (*run)(void *arg, unsigned index), void *arg)
+{
+    struct crowd crowd = {.run = run, .arg = arg};
+    struct runner *runners = bench_alloc(count, sizeof(*runners));
+    uint64_t begin_ns;
+
+    CHECK_CMP(pthread_barrier_init(&crowd.gate, NULL, count + 1), ==, 0);
+    for (unsigned i = 0; i < count; i++) {
+        runners[i] = (struct runner){.crowd = &crowd, .index = i};
+        CHECK_CMP(pthread_create(&runners[i].thread, NULL, runner_main, &runners[i]), ==, 0);
+    }
+    begin_ns = clock_now_ns();
+    pthread_barrier_wait(&crowd.gate);
+    for (unsigned i = 0; i < count; i++)
+        CHECK_CMP(pthread_join(runners[i].thread, NULL), ==, 0);
+    begin_ns = clock_now_ns() - begin_ns;
+    pthread_barrier_destroy(&crowd.gate);
+    free(runners);
+    return (double)begin_ns;
+}
+
+static void run_one_of_two(void *arg, unsigned index)
+{
+    struct executor **executors = arg;
+
+    CHECK_CMP(executor_run(executors[index]), ==, 0);
+}
+
+double bench_run_two(struct executor *here, struct executor *there)
+{
+    struct executor *executors[] = {here, there};
+    double ns = bench_threads(2, run_one_of_two, executors);
+
+    /* Only now: each may have woken tasks of the other. */
+    executor_destroy(here);
+    executor_destroy(there);
+    return ns;
+}
