@@ -175,6 +175,11 @@ static bool atomic_compare(void *address, unsigned size, void *expected, uint64_
 
 /* ---- for the kernel's part, kernel.c ---- */
 
+uint64_t access_read(const void *address, const void *pc)
+{
+    return atomic_load(address, 4, __ATOMIC_RELAXED, pc);
+}
+
 uint64_t access_begin_exclusive(const void *address, const void *pc)
 {
     return step(explored(address, 8),
@@ -202,6 +207,19 @@ uint64_t access_wait(const void *address, bool (*is_ready)(uint64_t, uint64_t), 
                                  .order = __ATOMIC_ACQUIRE,
                                  .is_ready = is_ready,
                                  .value = value,
+                                 .is_timed = is_timed,
+                                 .pc = pc},
+                false);
+}
+
+uint64_t access_wait_exclusive(const void *address, bool (*is_ready)(uint64_t, uint64_t),
+                               bool is_timed, const void *pc)
+{
+    return step(explored(address, 8),
+                (struct request){.kind = EVENT_READ,
+                                 .order = __ATOMIC_ACQ_REL,
+                                 .is_exclusive = true,
+                                 .is_ready = is_ready,
                                  .is_timed = is_timed,
                                  .pc = pc},
                 false);
@@ -335,28 +353,49 @@ void __tsan_write_range(void *address, size_t size)
     location_overwritten(address, size);
 }
 
+/* Production code is compiled with these names, since the compiler does not tell of their accesses.
+ */
+void *model_memcpy(void *to, const void *from, size_t size);
+void *model_memcpy(void *to, const void *from, size_t size)
+{
+    race_access(from, size, false, PC);
+    race_access(to, size, true, PC);
+    location_overwritten(to, size);
+    return memcpy(to, from, size);
+}
+
+void *model_memset(void *to, int byte, size_t size);
+void *model_memset(void *to, int byte, size_t size)
+{
+    race_access(to, size, true, PC);
+    location_overwritten(to, size);
+    return memset(to, byte, size);
+}
+
 void __tsan_func_entry(void *pc);
 void __tsan_func_entry(void *pc)
 {
+    const void **stack = frames[explorer.current < 0 ? 0 : explorer.current];
+    unsigned *count = &frame_counts[explorer.current < 0 ? 0 : explorer.current];
+
     (void)pc;
     if (explorer.current < 0)
         return;
-    REQUIRE(frame_counts[explorer.current] < FRAMES_MAX, "too deep a recursion");
-    frames[explorer.current][frame_counts[explorer.current]++] = __builtin_dwarf_cfa();
+    REQUIRE(*count < FRAMES_MAX, "too deep a recursion");
+    /* A frame is from the function's own stack pointer up to that of its caller. */
+    stack[(*count)++] = __builtin_dwarf_cfa();
+    if (*count > 1)
+        race_frame_begin(stack[*count - 1], stack[*count - 2]);
 }
 
 void __tsan_func_exit(void);
 void __tsan_func_exit(void)
 {
-    unsigned *count;
+    const void **stack = frames[explorer.current < 0 ? 0 : explorer.current];
+    unsigned *count = &frame_counts[explorer.current < 0 ? 0 : explorer.current];
 
-    if (explorer.current < 0)
-        return;
-    count = &frame_counts[explorer.current];
-    --*count;
-    /* From its own stack pointer up to that of its caller. */
-    if (*count)
-        race_frame(frames[explorer.current][*count], frames[explorer.current][*count - 1]);
+    if (explorer.current >= 0 && --*count)
+        race_frame_end(stack[*count], stack[*count - 1]);
 }
 
 void __tsan_init(void);

@@ -94,7 +94,7 @@ bool futex_wait(atomic_uint *word, unsigned expected, uint64_t deadline_ns)
     uint64_t sleepers = access_begin_exclusive(queue, pc);
 
     /* Under the kernel's lock, which is what the two halves are. */
-    if (atomic_load_explicit(word, memory_order_relaxed) != expected)
+    if (access_read(word, pc) != expected)
         return true;
     access_end_exclusive(queue, add_sleeper(sleepers, self), pc);
     if (is_timed && model_choose(2))
@@ -140,4 +140,19 @@ uint64_t model_fd_wait(int fd, uint64_t seen)
 
     return access_wait(kernel_word(arena + RACE_STATE_SIZE - 8L * (fd - MODEL_FD + 1)), is_more,
                        seen, false, __builtin_return_address(0));
+}
+
+static bool is_set(uint64_t word, uint64_t unused)
+{
+    (void)unused;
+    return word;
+}
+
+uint64_t model_take(void *word, bool is_timed)
+{
+    const void *pc = __builtin_return_address(0);
+    uint64_t taken = access_wait_exclusive(word, is_set, is_timed, pc);
+
+    access_end_exclusive(word, 0, pc);
+    return taken;
 }

@@ -16,7 +16,7 @@ struct options {
     const char *filter;
     const char *replay;
     uint64_t limit;
-    bool list, full;
+    bool list;
 };
 
 static bool matches(const struct scenario *scenario, const struct options *options)
@@ -24,7 +24,7 @@ static bool matches(const struct scenario *scenario, const struct options *optio
     size_t length;
 
     if (!options->filter)
-        return options->full || !scenario->is_long;
+        return true;
     length = strlen(options->filter);
     if (length && options->filter[length - 1] == '*')
         return !strncmp(scenario->name, options->filter, length - 1);
@@ -121,7 +121,7 @@ int main(int argc, char **argv)
 {
     static const struct option names[] = {
         {"list", no_argument, NULL, 'l'},
-        {"full", no_argument, NULL, 'f'},
+
         {"limit", required_argument, NULL, 'n'},
         {"replay", required_argument, NULL, 'r'},
         {"self", required_argument, NULL, 's'},
@@ -136,9 +136,6 @@ int main(int argc, char **argv)
         case 'l':
             options.list = true;
             break;
-        case 'f':
-            options.full = true;
-            break;
         case 'n':
             options.limit = strtoull(optarg, NULL, 10);
             break;
@@ -147,7 +144,7 @@ int main(int argc, char **argv)
         case 's':
             return !self_check((unsigned)strtoul(optarg, NULL, 10));
         default:
-            printf("model [--list] [--full] [--limit RUNS] [SCENARIO | PREFIX*]\n"
+            printf("model [--list] [--limit RUNS] [SCENARIO | PREFIX*]\n"
                    "model --replay SCENARIO:SEED\n"
                    "model --self PROGRAMS\n");
             return option == 'h' ? 0 : 2;

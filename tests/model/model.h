@@ -28,7 +28,6 @@ struct scenario {
     const char *fails_with;
     /* Litmus tests: how many executions there are; 0: not stated. */
     uint64_t executions;
-    bool is_long; /* only with --full */
 };
 
 struct exploration {
@@ -55,6 +54,11 @@ noreturn_fn void model_discard(void);
 /* Eventfds, MODEL_FD and up, count how often they were written to. Waits for more than `seen`. */
 enum { MODEL_FD = 100000 };
 uint64_t model_fd_wait(int fd, uint64_t seen);
+/* Waits until it is not 0, then makes it 0, in one step with acquire and release order. `is_timed`:
+ * waiting for ever is no failure, since a timer would end it. */
+uint64_t model_take(void *word, bool is_timed);
+/* Counts what the thread has begun and must not leave undone when it ends. */
+void model_owe(int count);
 /* Of the thread that calls; from 0. */
 unsigned model_self(void);
 

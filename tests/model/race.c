@@ -12,7 +12,8 @@ _Static_assert(GRAPH_THREADS == 6, "the arena has a stack for each");
 /* What was done to one byte in this run. Clocks count the thread's steps, from 1; 0: never. */
 struct cell {
     uint32_t run;
-    bool has_ended; /* its frame has */
+    uint8_t threads; /* a bit for each that accessed it */
+    bool has_ended;  /* its frame has */
     uint8_t ended_by;
     uint8_t writer;
     uint16_t written;
@@ -26,6 +27,8 @@ static struct cell *cells;
 static size_t state_used;
 /* Per stack: the bytes that were accessed since the frame that they are in began. */
 static long touched_low[GRAPH_THREADS], touched_high[GRAPH_THREADS];
+/* Likewise: those whose frame has ended. */
+static long ended_low[GRAPH_THREADS], ended_high[GRAPH_THREADS];
 
 static void *map(void *at, size_t size)
 {
@@ -61,8 +64,8 @@ void race_begin_run(void)
     state_used = (explorer.scenario->state_size + 127) / 128 * 128;
     memset(arena, 0, used > state_used ? used : state_used);
     for (unsigned i = 0; i < GRAPH_THREADS; i++) {
-        touched_low[i] = RACE_ARENA_SIZE;
-        touched_high[i] = -1;
+        touched_low[i] = ended_low[i] = RACE_ARENA_SIZE;
+        touched_high[i] = ended_high[i] = -1;
     }
 }
 
@@ -82,7 +85,7 @@ long race_offset(const void *address)
     return offset < RACE_ARENA_SIZE ? (long)offset : -1;
 }
 
-static struct cell *cell_at(long offset)
+static inline struct cell *cell_at(long offset)
 {
     struct cell *cell = &cells[offset];
 
@@ -98,7 +101,7 @@ static struct thread *current(void)
     return &explorer.threads[explorer.current];
 }
 
-static bool is_unordered(unsigned thread, unsigned clock)
+static inline bool is_unordered(unsigned thread, unsigned clock)
 {
     return clock > current()->before.at[thread] && (int)thread != explorer.current;
 }
@@ -116,16 +119,10 @@ static void race(long offset, unsigned other, const char *what)
     fail("data race: %s by %s and %s", what, explorer.threads[other].name, current()->name);
 }
 
-static void check_ended(struct cell *cell, long offset)
+static void check_ended(const struct cell *cell, long offset)
 {
     char where[96];
 
-    if (!cell->has_ended)
-        return;
-    if (cell->ended_by == explorer.current && offset >= RACE_STATE_SIZE) {
-        cell->has_ended = false; /* a new frame on its own stack */
-        return;
-    }
     describe(offset, where, sizeof(where));
     fail("use after the end: %s touches %s, which %s has left", current()->name, where,
          explorer.threads[cell->ended_by].name);
@@ -144,21 +141,29 @@ static void note_stack(long offset, size_t size)
         touched_high[stack] = offset + (long)size;
 }
 
-static void check_byte(struct cell *cell, long offset, bool is_write)
+static void check_others(const struct cell *cell, long offset, bool is_write)
 {
-    check_ended(cell, offset);
     if (cell->written && is_unordered(cell->writer, cell->written))
         race(offset, cell->writer, is_write ? "two writes" : "a write and a read");
     for (unsigned i = 0; i < explorer.thread_count; i++) {
-        if (cell->atomic_written[i] && is_unordered(i, cell->atomic_written[i]))
+        if (is_unordered(i, cell->atomic_written[i]))
             race(offset, i, "an atomic write and an access");
-        if (!is_write)
-            continue;
-        if (cell->read[i] && is_unordered(i, cell->read[i]))
+        if (is_write && is_unordered(i, cell->read[i]))
             race(offset, i, "a read and a write");
-        if (cell->atomic_read[i] && is_unordered(i, cell->atomic_read[i]))
+        if (is_write && is_unordered(i, cell->atomic_read[i]))
             race(offset, i, "an atomic read and a write");
     }
+}
+
+static inline void check_byte(struct cell *cell, long offset, bool is_write)
+{
+    const uint8_t self = (uint8_t)(1U << explorer.current);
+
+    if (unlikely(cell->has_ended))
+        check_ended(cell, offset);
+    if (cell->threads & ~self)
+        check_others(cell, offset, is_write);
+    cell->threads |= self;
 }
 
 void race_access(const void *address, size_t size, bool is_write, const void *pc)
@@ -194,12 +199,14 @@ void race_atomic(const void *address, size_t size, bool is_write, unsigned index
         return;
     note_stack(offset, size);
     cell = cell_at(offset);
-    check_ended(cell, offset);
+    if (cell->has_ended)
+        check_ended(cell, offset);
+    cell->threads |= (uint8_t)(1U << explorer.current);
     if (cell->written && is_unordered(cell->writer, cell->written))
         race(offset, cell->writer, "a write and an atomic access");
     if (is_write) {
         for (unsigned i = 0; i < explorer.thread_count; i++)
-            if (cell->read[i] && is_unordered(i, cell->read[i]))
+            if (is_unordered(i, cell->read[i]))
                 race(offset, i, "a read and an atomic write");
         cell->atomic_written[explorer.current] = (uint16_t)index;
     } else {
@@ -232,7 +239,30 @@ void model_begin(const void *memory, size_t size)
         cell_at(offset)->has_ended = false;
 }
 
-void race_frame(const void *low, const void *high)
+/* What it has of memory that has ended is in use again. */
+void race_frame_begin(const void *low, const void *high)
+{
+    long from = race_offset(low), to = race_offset(high);
+
+    if (explorer.current < 0 || from < 0 || to <= ended_low[explorer.current])
+        return;
+    if (from < ended_low[explorer.current])
+        from = ended_low[explorer.current];
+    if (to > ended_high[explorer.current])
+        to = ended_high[explorer.current];
+    for (long offset = from; offset < to; offset++)
+        cell_at(offset)->has_ended = false;
+}
+
+static void note_ended(long from, long to)
+{
+    if (from < ended_low[explorer.current])
+        ended_low[explorer.current] = from;
+    if (to > ended_high[explorer.current])
+        ended_high[explorer.current] = to;
+}
+
+void race_frame_end(const void *low, const void *high)
 {
     long from = race_offset(low), to = race_offset(high);
     long *touched_from, *touched_to;
@@ -243,7 +273,10 @@ void race_frame(const void *low, const void *high)
     touched_to = &touched_high[explorer.current];
     if (*touched_from >= to)
         return;
-    end(from > *touched_from ? from : *touched_from, to < *touched_to ? to : *touched_to);
+    if (from < *touched_from)
+        from = *touched_from;
+    end(from, to < *touched_to ? to : *touched_to);
+    note_ended(from, to < *touched_to ? to : *touched_to);
     if (*touched_to <= to)
         *touched_to = -1, *touched_from = RACE_ARENA_SIZE;
     else

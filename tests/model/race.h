@@ -21,5 +21,6 @@ long race_offset(const void *address);
 void race_access(const void *address, size_t size, bool is_write, const void *pc);
 /* An atomic access, by the current thread; `index` of its event. */
 void race_atomic(const void *address, size_t size, bool is_write, unsigned index, const void *pc);
-/* The frame of a function ends, or begins. */
-void race_frame(const void *low, const void *high);
+/* The frame of a function of the current thread begins, or ends. */
+void race_frame_begin(const void *low, const void *high);
+void race_frame_end(const void *low, const void *high);

@@ -38,6 +38,8 @@ static void thread_main(int number)
     if (!_setjmp(thread->start))
         setcontext(&starter);
     thread->main(race_arena(NULL));
+    if (current()->owed)
+        fail("%s has ended without finishing a wake-up that it began", current()->name);
     current()->status = THREAD_ENDED;
     _longjmp(explorer.scheduler, BACK_SWITCHED);
 }
@@ -82,6 +84,11 @@ noreturn_fn void fail(const char *format, ...)
     _longjmp(explorer.scheduler, BACK_FAILED);
 }
 
+void model_owe(int count)
+{
+    current()->owed += count;
+}
+
 void run_discard(void)
 {
     _longjmp(explorer.scheduler, BACK_DISCARDED);
@@ -108,8 +115,9 @@ static void note_round(struct thread *thread, unsigned number)
 {
     const struct step *steps = explorer.graph.steps, *step = &steps[number];
     struct spin *round = &thread->round;
+    bool is_look = step->kind == EVENT_CHOICE || (step->kind == EVENT_READ && !step->exclusive);
 
-    if (step->kind != EVENT_READ || step->exclusive || round->count == SPIN_READS) {
+    if (!is_look || round->count == SPIN_READS) {
         /* It did something, so that a round begins here. */
         round->count = thread->last_round.count = 0;
         thread->round_same = 0;
@@ -126,16 +134,24 @@ static void note_round(struct thread *thread, unsigned number)
     round->events[round->count++] = (uint16_t)number;
 }
 
+static bool is_read(unsigned number)
+{
+    return explorer.graph.steps[number].kind == EVENT_READ;
+}
+
 /* The last read of a round that was so far like the one before must find something newer. */
 static void note_spin(struct thread *thread, struct request *request)
 {
     const struct spin *last = &thread->last_round;
+    unsigned count = last->count;
     const struct step *step;
 
     request->spun_on = NO_LOCATION;
-    if (request->kind != EVENT_READ || !last->count || thread->round_same != last->count - 1)
+    while (count && !is_read(last->events[count - 1]))
+        count--;
+    if (request->kind != EVENT_READ || !count || thread->round_same != count - 1)
         return;
-    step = &explorer.graph.steps[last->events[last->count - 1]];
+    step = &explorer.graph.steps[last->events[count - 1]];
     if (step->location != request->location)
         return;
     request->spun_on = step->location;
@@ -154,8 +170,8 @@ static bool is_behind(const struct thread *thread)
     for (unsigned i = 0; i < thread->last_round.count; i++) {
         const struct step *step = &graph->steps[thread->last_round.events[i]];
 
-        if (graph_rank_of_source(graph, step->source) <
-            graph->locations[step->location].write_count)
+        if (step->kind == EVENT_READ && graph_rank_of_source(graph, step->source) <
+                                            graph->locations[step->location].write_count)
             return true;
     }
     return false;

@@ -147,8 +147,7 @@ const struct scenario inbox_scenarios[] = {
                   {"poster 2", post_shared_second})),
     INBOX("three", "three posters",
           THREADS({"executor", wants_three}, {"poster 1", post_first}, {"poster 2", post_second},
-                  {"poster 3", post_third}),
-          .is_long = true),
+                  {"poster 3", post_third})),
     INBOX("stop", "a stop, and what the stopper wrote",
           THREADS({"executor", wants_stop}, {"stopper", post_stop})),
     INBOX(

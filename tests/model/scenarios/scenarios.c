@@ -5,5 +5,9 @@
 const struct scenario *const scenario_sets[] = {
     litmus_scenarios,
     inbox_scenarios,
+    amutex_scenarios,
+    acond_scenarios,
+    semaphore_scenarios,
+    channel_scenarios,
     NULL,
 };

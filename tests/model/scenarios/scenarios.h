@@ -6,3 +6,7 @@ extern const struct scenario *const scenario_sets[];
 
 extern const struct scenario litmus_scenarios[];
 extern const struct scenario inbox_scenarios[];
+extern const struct scenario amutex_scenarios[];
+extern const struct scenario acond_scenarios[];
+extern const struct scenario semaphore_scenarios[];
+extern const struct scenario channel_scenarios[];
