@@ -61,8 +61,10 @@ static int compare_u64(const void *left, const void *right)
 
 static double median_us(uint64_t *latencies_ns, uint64_t count)
 {
+    uint64_t middle = count / 2;
+
     qsort(latencies_ns, count, sizeof(*latencies_ns), compare_u64);
-    return (double)latencies_ns[count / 2] / (double)NS_PER_US;
+    return (double)latencies_ns[middle] / (double)NS_PER_US;
 }
 
 /* All threads to be share the caller's cpu, if wanted; returns what it was before. */
