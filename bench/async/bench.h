@@ -48,9 +48,18 @@ extern const struct bench_group bench_ready, bench_io, bench_timers, bench_life,
 struct executor *bench_executor(uint32_t poll_us);
 /* Zeroed, and touched: page faults are not what is measured. */
 void *bench_alloc(uint64_t count, uint64_t size);
-/* Runs the tasks of one executor, or of two at the same time on two threads, and destroys them.
- * Nanoseconds. */
+/* Work of the calling thread alone. */
+struct stopwatch {
+    uint64_t begin_ns, delay_ns;
+};
+
+void stopwatch_start(struct stopwatch *watch);
+/* Nanoseconds since then, less what the thread waited for a cpu: others' work is not its cost. */
+double stopwatch_ns(const struct stopwatch *watch);
+
+/* Runs the tasks of an executor, and destroys it. Nanoseconds of a stopwatch. */
 double bench_run(struct executor *executor);
+/* The same of two executors at the same time, on two threads. Nanoseconds that passed. */
 double bench_run_two(struct executor *here, struct executor *there);
 /* `count` threads that begin together. Nanoseconds until the last one has ended. */
 double bench_threads(unsigned count, void (*run)(void *arg, unsigned index), void *arg);

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "bench.h"
 #include "sync/acond.h"
 #include "sync/channel.h"

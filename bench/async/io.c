@@ -139,11 +139,13 @@ static void bare_turn(struct io_uring *ring, unsigned batch, int expected)
 
 static double bare_nop(const struct bench_size *size, unsigned batch)
 {
-    uint64_t turns = size->operations / batch, begin_ns;
+    uint64_t turns = size->operations / batch;
     struct io_uring ring;
+    struct stopwatch watch;
+    double ns;
 
     bare_create(&ring);
-    begin_ns = clock_now_ns();
+    stopwatch_start(&watch);
     for (uint64_t turn = 0; turn < turns; turn++) {
         for (unsigned i = 0; i < batch; i++) {
             struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
@@ -153,21 +155,23 @@ static double bare_nop(const struct bench_size *size, unsigned batch)
         }
         bare_turn(&ring, batch, 0);
     }
-    begin_ns = clock_now_ns() - begin_ns;
+    ns = stopwatch_ns(&watch);
     io_uring_queue_exit(&ring);
-    return (double)begin_ns / (double)(turns * batch);
+    return ns / (double)(turns * batch);
 }
 
 static double bare_read(const struct bench_size *size, unsigned batch)
 {
-    uint64_t turns = size->operations / batch, begin_ns;
+    uint64_t turns = size->operations / batch;
     unsigned char *buffers = bench_alloc(batch, BLOCK);
     int fd = open_file();
     struct io_uring ring;
+    struct stopwatch watch;
+    double ns;
 
     bare_create(&ring);
     CHECK_CMP(io_uring_register_files(&ring, &fd, 1), ==, 0);
-    begin_ns = clock_now_ns();
+    stopwatch_start(&watch);
     for (uint64_t turn = 0; turn < turns; turn++) {
         for (unsigned i = 0; i < batch; i++) {
             struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
@@ -178,11 +182,11 @@ static double bare_read(const struct bench_size *size, unsigned batch)
         }
         bare_turn(&ring, batch, BLOCK);
     }
-    begin_ns = clock_now_ns() - begin_ns;
+    ns = stopwatch_ns(&watch);
     io_uring_queue_exit(&ring);
     close(fd);
     free(buffers);
-    return (double)begin_ns / (double)(turns * batch);
+    return ns / (double)(turns * batch);
 }
 
 /* ---- libuv, which reads on threads of its pool ---- */

@@ -5,7 +5,6 @@
 #include <uv.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "bench.h"
 
 struct mayfly {
@@ -40,18 +39,20 @@ static struct cost live(uint64_t count)
     static const struct task_type type = {
         .name = "mayfly", .poll = mayfly_poll, .done = mayfly_done};
     struct executor *executor = bench_executor(0);
-    uint64_t before = allocated(), begin_ns = clock_now_ns(), spawned_ns;
+    uint64_t before = allocated();
+    struct stopwatch watch;
     double bytes, ns;
 
+    stopwatch_start(&watch);
     for (uint64_t i = 0; i < count; i++) {
         struct mayfly *mayfly = malloc(sizeof(*mayfly));
 
         CHECK(mayfly);
         task_spawn(&mayfly->task, executor, &type);
     }
-    spawned_ns = clock_now_ns() - begin_ns;
+    ns = stopwatch_ns(&watch);
     bytes = (double)(allocated() - before);
-    ns = (double)spawned_ns + bench_run(executor);
+    ns += bench_run(executor);
     return (struct cost){ns / (double)count, bytes / (double)count};
 }
 
@@ -69,13 +70,14 @@ static void libuv_mayfly_called(uv_idle_t *idle)
 
 static struct cost libuv_live(uint64_t count)
 {
-    uint64_t before, begin_ns;
-    double bytes;
+    struct stopwatch watch;
+    uint64_t before;
+    double bytes, ns;
     uv_loop_t loop;
 
     CHECK_CMP(uv_loop_init(&loop), ==, 0);
     before = allocated();
-    begin_ns = clock_now_ns();
+    stopwatch_start(&watch);
     for (uint64_t i = 0; i < count; i++) {
         uv_idle_t *idle = malloc(sizeof(*idle));
 
@@ -85,9 +87,9 @@ static struct cost libuv_live(uint64_t count)
     }
     bytes = (double)(allocated() - before);
     uv_run(&loop, UV_RUN_DEFAULT);
-    begin_ns = clock_now_ns() - begin_ns;
+    ns = stopwatch_ns(&watch);
     CHECK_CMP(uv_loop_close(&loop), ==, 0);
-    return (struct cost){(double)begin_ns / (double)count, bytes / (double)count};
+    return (struct cost){ns / (double)count, bytes / (double)count};
 }
 
 static double task_life(const struct bench_size *size, unsigned parameter)

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "bench.h"
 #include "sync/amutex.h"
 #include "sync/semaphore.h"
@@ -22,16 +21,17 @@ struct loner {
     struct task task;
     void (*work)(struct task *task, uint64_t count);
     uint64_t count;
-    uint64_t ns;
+    double ns;
 };
 
 static enum task_verdict loner_poll(struct task *task)
 {
     struct loner *const loner = container_of(task, struct loner, task);
-    uint64_t begin_ns = clock_now_ns();
+    struct stopwatch watch;
 
+    stopwatch_start(&watch);
     loner->work(task, loner->count);
-    loner->ns = clock_now_ns() - begin_ns;
+    loner->ns = stopwatch_ns(&watch);
     return TASK_DONE;
 }
 
@@ -63,7 +63,7 @@ static double alone(uint64_t count, void (*work)(struct task *task, uint64_t cou
 
     task_spawn(&loner.task, executor, &type);
     with_another_thread(executor);
-    return (double)loner.ns / (double)count;
+    return loner.ns / (double)count;
 }
 
 static void amutex_work(struct task *task, uint64_t count, enum amutex_mode mode)

@@ -123,7 +123,9 @@ static void measure_all(const struct config *config, struct report *report)
         for (unsigned b = 0; b < groups[g]->count; b++)
             if (!config->filter || strstr(groups[g]->benches[b].name, config->filter))
                 measure(&groups[g]->benches[b], config, report);
-    printf("run delay of this thread: %.1f ms (large: the machine was busy)\n",
+    printf("run delay of this thread: %.1f ms (large: the machine was busy); it is taken off what "
+           "one\n"
+           "thread does alone, not off what threads do together\n",
            (double)(run_delay_ns() - delay_ns) / 1e6);
 }
 

@@ -5,7 +5,6 @@
 
 #include "base/arith.h"
 #include "base/check.h"
-#include "base/clock.h"
 #include "bench.h"
 
 /* ---- resume: tasks that wake themselves ---- */
@@ -55,7 +54,9 @@ static double libuv_idle(const struct bench_size *size, unsigned parameter)
 {
     uint64_t count = u64_min(parameter, size->resumes), left = size->resumes / count * count;
     uv_idle_t *idles = bench_alloc(count, sizeof(*idles));
-    uint64_t total = left, begin_ns;
+    uint64_t total = left;
+    struct stopwatch watch;
+    double ns;
     uv_loop_t loop;
 
     CHECK_CMP(uv_loop_init(&loop), ==, 0);
@@ -64,15 +65,15 @@ static double libuv_idle(const struct bench_size *size, unsigned parameter)
         idles[i].data = &left;
         uv_idle_start(&idles[i], idle_called);
     }
-    begin_ns = clock_now_ns();
+    stopwatch_start(&watch);
     uv_run(&loop, UV_RUN_DEFAULT);
-    begin_ns = clock_now_ns() - begin_ns;
+    ns = stopwatch_ns(&watch);
     for (uint64_t i = 0; i < count; i++)
         uv_close((uv_handle_t *)&idles[i], NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
     CHECK_CMP(uv_loop_close(&loop), ==, 0);
     free(idles);
-    return (double)begin_ns / (double)total;
+    return ns / (double)total;
 }
 
 /* ---- wake: two tasks that wake each other ---- */
@@ -135,7 +136,8 @@ static double libuv_async(const struct bench_size *size, unsigned parameter)
 {
     uint64_t total = size->resumes / 10;
     struct libuv_pair pair = {.left = total};
-    uint64_t begin_ns;
+    struct stopwatch watch;
+    double ns;
     uv_loop_t loop;
 
     (void)parameter;
@@ -144,15 +146,15 @@ static double libuv_async(const struct bench_size *size, unsigned parameter)
         CHECK_CMP(uv_async_init(&loop, &pair.asyncs[i], async_called), ==, 0);
         pair.asyncs[i].data = &pair;
     }
-    begin_ns = clock_now_ns();
+    stopwatch_start(&watch);
     uv_async_send(&pair.asyncs[0]);
     uv_run(&loop, UV_RUN_DEFAULT);
-    begin_ns = clock_now_ns() - begin_ns;
+    ns = stopwatch_ns(&watch);
     for (unsigned i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&pair.asyncs[i], NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
     CHECK_CMP(uv_loop_close(&loop), ==, 0);
-    return (double)begin_ns / (double)total;
+    return ns / (double)total;
 }
 
 static void print_sizes(void)

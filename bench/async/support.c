@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "bench.h"
+#include "report/run_delay.h"
 
 struct executor *bench_executor(uint32_t poll_us)
 {
@@ -34,14 +35,31 @@ void *bench_alloc(uint64_t count, uint64_t size)
     return memory;
 }
 
+void stopwatch_start(struct stopwatch *watch)
+{
+    watch->delay_ns = run_delay_ns();
+    watch->begin_ns = clock_now_ns();
+}
+
+double stopwatch_ns(const struct stopwatch *watch)
+{
+    uint64_t wall_ns = clock_now_ns() - watch->begin_ns;
+    uint64_t delay_ns = run_delay_ns() - watch->delay_ns;
+
+    /* The delay may have grown between the two looks. */
+    return (double)(wall_ns > delay_ns ? wall_ns - delay_ns : 1);
+}
+
 double bench_run(struct executor *executor)
 {
-    uint64_t begin_ns = clock_now_ns();
+    struct stopwatch watch;
+    double ns;
 
+    stopwatch_start(&watch);
     CHECK_CMP(executor_run(executor), ==, 0);
-    begin_ns = clock_now_ns() - begin_ns;
+    ns = stopwatch_ns(&watch);
     executor_destroy(executor);
-    return (double)begin_ns;
+    return ns;
 }
 
 /* ---- threads that begin together ---- */

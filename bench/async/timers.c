@@ -14,7 +14,7 @@ enum { TIMERS_PER_TASK = 1 << 15 };
 
 /* Nanoseconds for all timers in all rounds. */
 struct times {
-    uint64_t arm_ns, cancel_ns;
+    double arm_ns, cancel_ns;
 };
 
 /* Few timers are armed and cancelled again and again, so that the clock sees something. */
@@ -45,16 +45,18 @@ static enum task_verdict clockmaker_poll(struct task *task)
     uint64_t random = 88172645463325252ULL;
 
     for (uint64_t round = 0; round < maker->rounds; round++) {
-        uint64_t now_ns = clock_now_ns(), begin_ns = now_ns, armed_ns;
+        uint64_t now_ns = clock_now_ns();
+        struct stopwatch watch;
 
+        stopwatch_start(&watch);
         for (uint64_t i = 0; i < maker->count; i++)
             timer_arm(&maker->timers[i], &maker->owners[i / TIMERS_PER_TASK],
                       now_ns + NS_PER_S + next_random(&random) % (100 * NS_PER_S));
-        armed_ns = clock_now_ns();
+        maker->times.arm_ns += stopwatch_ns(&watch);
+        stopwatch_start(&watch);
         for (uint64_t i = 0; i < maker->count; i++)
             timer_cancel(&maker->timers[i]);
-        maker->times.arm_ns += armed_ns - begin_ns;
-        maker->times.cancel_ns += clock_now_ns() - armed_ns;
+        maker->times.cancel_ns += stopwatch_ns(&watch);
     }
     return TASK_DONE;
 }
@@ -96,15 +98,16 @@ static struct times libuv_measure(const struct bench_size *size, uint64_t count)
     for (uint64_t i = 0; i < count; i++)
         uv_timer_init(&loop, &timers[i]);
     for (uint64_t round = 0; round < rounds; round++) {
-        uint64_t begin_ns = clock_now_ns(), armed_ns;
+        struct stopwatch watch;
 
+        stopwatch_start(&watch);
         for (uint64_t i = 0; i < count; i++)
             uv_timer_start(&timers[i], libuv_timer_called, 1000 + next_random(&random) % 100000, 0);
-        armed_ns = clock_now_ns();
+        times.arm_ns += stopwatch_ns(&watch);
+        stopwatch_start(&watch);
         for (uint64_t i = 0; i < count; i++)
             uv_timer_stop(&timers[i]);
-        times.arm_ns += armed_ns - begin_ns;
-        times.cancel_ns += clock_now_ns() - armed_ns;
+        times.cancel_ns += stopwatch_ns(&watch);
     }
     for (uint64_t i = 0; i < count; i++)
         uv_close((uv_handle_t *)&timers[i], NULL);
@@ -120,9 +123,9 @@ static uint64_t count_of(const struct bench_size *size, unsigned parameter)
     return u64_min(parameter, size->timers);
 }
 
-static double per_timer(const struct bench_size *size, uint64_t count, uint64_t ns)
+static double per_timer(const struct bench_size *size, uint64_t count, double ns)
 {
-    return (double)ns / (double)(count * rounds_of(size, count));
+    return ns / (double)(count * rounds_of(size, count));
 }
 
 static double arm(const struct bench_size *size, unsigned parameter)
