@@ -97,12 +97,12 @@ Test(table, a_long_cell_is_cut_between_characters)
 {
     struct table *table = create();
     char longer[2 * TABLE_CELL_SIZE + 2] = "";
+    size_t used = 0;
     char *text, *end;
 
     /* One byte, then characters of two: the cut falls into one. */
-    strcat(longer, "xy");
-    while (strlen(longer) < TABLE_CELL_SIZE + 4)
-        strcat(longer, "µ");
+    for (const char *piece = "xy"; used < TABLE_CELL_SIZE + 4; piece = "µ")
+        used += (size_t)snprintf(&longer[used], sizeof(longer) - used, "%s", piece);
     table_row(table, TABLE_PLAIN);
     table_cell(table, "%s", longer);
     text = print(table, false);
