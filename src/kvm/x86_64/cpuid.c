@@ -97,6 +97,10 @@ static bool entry_adjust(struct kvm_cpuid_entry2 *entry, const struct cpuid_conf
         if (count == 1)
             entry->ecx &= ~(uint32_t)LEAF_81_ECX_CMP_LEGACY;
         return true;
+    case CPUID_BRAND_FIRST: /* made by brand_append */
+    case CPUID_BRAND_FIRST + 1:
+    case CPUID_BRAND_FIRST + 2:
+        return false;
     case 0x80000008:
         entry->ecx = field(entry->ecx, 0, 8, count - 1);
         entry->ecx = field(entry->ecx, 12, 4, id_bits(count));
@@ -134,6 +138,23 @@ static must_check int topology_append(struct kvm_cpuid2 *table, uint32_t vcpu_co
     return 0;
 }
 
+static must_check int brand_append(struct kvm_cpuid2 *table, const struct cpuid_config *config)
+{
+    for (uint32_t i = 0; i < CPUID_BRAND_COUNT; i++) {
+        const uint32_t *part = config->brand[i];
+        struct kvm_cpuid_entry2 entry = {.function = CPUID_BRAND_FIRST + i,
+                                         .eax = part[0],
+                                         .ebx = part[1],
+                                         .ecx = part[2],
+                                         .edx = part[3]};
+        int ret = append(table, &entry);
+
+        if (ret)
+            return ret;
+    }
+    return 0;
+}
+
 int cpuid_build(struct kvm_cpuid2 *table, const struct kvm_cpuid2 *supported,
                 const struct cpuid_config *config)
 {
@@ -159,6 +180,9 @@ int cpuid_build(struct kvm_cpuid2 *table, const struct kvm_cpuid2 *supported,
         if (ret)
             return ret;
     }
+    ret = brand_append(table, config);
+    if (ret)
+        return ret;
     return config->tsc_khz ? append(table, &timing) : 0;
 }
 

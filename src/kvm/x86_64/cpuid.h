@@ -10,12 +10,15 @@
 
 struct kvm_cpuid2;
 
-enum { CPUID_ENTRY_COUNT_MAX = 256 };
+enum { CPUID_ENTRY_COUNT_MAX = 256, CPUID_BRAND_COUNT = 3 };
+#define CPUID_BRAND_FIRST 0x80000002u
 
 struct cpuid_config {
     uint32_t vcpu_count;
     uint32_t tsc_khz;      /* 0: unknown */
     bool has_tsc_deadline; /* KVM_CAP_TSC_DEADLINE_TIMER */
+    /* The processor's name in leaves CPUID_BRAND_FIRST and on: eax to edx. KVM leaves it out. */
+    uint32_t brand[CPUID_BRAND_COUNT][4];
 };
 
 /* Room for CPUID_ENTRY_COUNT_MAX entries; free() it. NULL without memory. */

@@ -1,4 +1,5 @@
 /* CPU features, registers and model-specific registers of an x86_64 vCPU, and back to reset. */
+#include <cpuid.h>
 #include <errno.h>
 #include <linux/kvm.h>
 #include <stdlib.h>
@@ -106,7 +107,7 @@ static int features_set(const struct vcpu *vcpu, struct err *err)
 {
     const struct vm *vm = vcpu->vm;
     int khz = ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0);
-    const struct cpuid_config config = {
+    struct cpuid_config config = {
         .vcpu_count = vm->config.vcpu_count,
         .tsc_khz = khz > 0 ? (uint32_t)khz : 0,
         .has_tsc_deadline = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0,
@@ -121,6 +122,12 @@ static int features_set(const struct vcpu *vcpu, struct err *err)
     if (ioctl(vm->config.kvm->fd, KVM_GET_SUPPORTED_CPUID, supported)) {
         ret = err_set(err, -errno, "KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));
         goto out;
+    }
+    for (uint32_t i = 0; i < CPUID_BRAND_COUNT; i++) {
+        uint32_t *part = config.brand[i];
+
+        /* Zeros from a processor without a name. */
+        (void)__get_cpuid(CPUID_BRAND_FIRST + i, &part[0], &part[1], &part[2], &part[3]);
     }
     ret = cpuid_build(table, supported, &config);
     if (ret) {

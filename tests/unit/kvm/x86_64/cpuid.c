@@ -21,6 +21,7 @@ static const struct kvm_cpuid_entry2 host[] = {
     {.function = 0x40000001, .eax = 0x01007efb},
     {.function = 0x80000000, .eax = 0x80000021},
     {.function = 0x80000001, .ecx = 0x00400397},
+    {.function = 0x80000002, .eax = 0x20202020},
     {.function = 0x80000008, .eax = 0x3030, .ecx = 0x7001},
     {.function = 0x8000000a, .eax = 1, .ebx = 8},
     {.function = 0x8000001d, .index = 0, .flags = 1, .eax = 0x4121},
@@ -30,8 +31,10 @@ static const struct kvm_cpuid_entry2 host[] = {
 
 static struct kvm_cpuid2 *build(uint32_t vcpu_count, uint32_t apic_id)
 {
-    const struct cpuid_config config = {
-        .vcpu_count = vcpu_count, .tsc_khz = 2600000, .has_tsc_deadline = true};
+    const struct cpuid_config config = {.vcpu_count = vcpu_count,
+                                        .tsc_khz = 2600000,
+                                        .has_tsc_deadline = true,
+                                        .brand = {{1, 2, 3, 4}, {5, 6, 7, 8}, {9, 10, 11, 12}}};
     struct kvm_cpuid2 *supported = cpuid_alloc(), *table = cpuid_alloc();
 
     cr_assert(supported && table);
@@ -94,6 +97,19 @@ Test(cpuid, hypervisor_leaves_are_there)
     cr_assert_eq(find(table, 0x40000001, 0)->eax, 0x01007efb);
     cr_assert_eq(find(table, 0x40000010, 0)->eax, 2600000);
     cr_assert(find(table, 0x1, 0)->ecx >> 24 & 1, "TSC deadline timer");
+    free(table);
+}
+
+Test(cpuid, the_processor_has_the_name_that_it_has_on_the_host)
+{
+    struct kvm_cpuid2 *table = build(2, 0);
+
+    for (uint32_t i = 0; i < 3; i++) {
+        const struct kvm_cpuid_entry2 *entry = find(table, 0x80000002 + i, 0);
+
+        cr_assert(entry->eax == 4 * i + 1 && entry->ebx == 4 * i + 2);
+        cr_assert(entry->ecx == 4 * i + 3 && entry->edx == 4 * i + 4);
+    }
     free(table);
 }
 
