@@ -22,11 +22,6 @@ static const char *device_name(const struct net_rx *rx)
 
 /* ---- slots ---- */
 
-static struct net_rx_slot *slot_at(struct net_rx *rx, uint16_t place)
-{
-    return &rx->slots[rx->order[place]];
-}
-
 static bool slot_is_full(const struct net_rx *rx, const struct net_rx_slot *slot)
 {
     if (!rx->params.is_mergeable)
@@ -85,6 +80,26 @@ static enum virtio_pump_verdict slot_fill(struct net_rx *rx, struct net_rx_slot 
     return VIRTIO_PUMP_BLOCKED;
 }
 
+/* From the front of an idle slot to the end of another. */
+static void chain_move(struct net_rx_slot *from, struct net_rx_slot *to)
+{
+    struct virtq_chain *chain;
+
+    slot_make_room(to);
+    chain = &to->chains[to->chain_first + to->chain_count];
+    *chain = from->chains[from->chain_first];
+    chain->iov = &to->iov[to->iov_first + to->iov_count];
+    memcpy(chain->iov, &from->iov[from->iov_first], chain->writable_count * sizeof(*chain->iov));
+    to->chain_count++;
+    to->iov_count += chain->writable_count;
+    to->capacity += chain->writable_len;
+    from->chain_first++;
+    from->chain_count--;
+    from->iov_first += chain->writable_count;
+    from->iov_count -= chain->writable_count;
+    from->capacity -= chain->writable_len;
+}
+
 /* Gives `count` chains with `len` bytes of frame back, and slides the window past them. */
 static void slot_return(struct net_rx *rx, struct net_rx_slot *slot, uint16_t count, uint32_t len)
 {
@@ -136,19 +151,14 @@ static void slot_deliver(struct net_rx *rx, struct net_rx_slot *slot, uint32_t l
     rx->frames++;
 }
 
-/*
- * Fullest first: what frames left of the buffers of a batch lies spread over its slots, and the one
- * with the most room needs the fewest new ones.
- */
-static void slots_sort(struct net_rx *rx)
+/* When the ring has no more: fills the first slot with what frames left in the others. */
+static void slots_gather(struct net_rx *rx)
 {
-    for (uint16_t i = 1; i < NET_RX_SLOT_COUNT; i++) {
-        uint8_t moving = rx->order[i];
-        uint16_t place = i;
+    struct net_rx_slot *first = &rx->slots[0];
 
-        for (; place && slot_at(rx, place - 1)->capacity < rx->slots[moving].capacity; place--)
-            rx->order[place] = rx->order[place - 1];
-        rx->order[place] = moving;
+    for (uint16_t i = NET_RX_SLOT_COUNT - 1; i; i--) {
+        while (rx->slots[i].chain_count && !slot_is_full(rx, first))
+            chain_move(&rx->slots[i], first);
     }
 }
 
@@ -157,7 +167,7 @@ static void slots_sort(struct net_rx *rx)
 static void read_start(struct net_rx *rx, uint16_t count)
 {
     for (uint16_t i = 0; i < count; i++) {
-        struct net_rx_slot *slot = slot_at(rx, i);
+        struct net_rx_slot *slot = &rx->slots[i];
 
         (i + 1 < count ? op_readv_nowait : op_readv)(&slot->op, &rx->task, rx->file,
                                                      &slot->iov[slot->iov_first], slot->iov_count,
@@ -192,15 +202,17 @@ enum virtio_pump_verdict net_rx_pump(struct net_rx *rx)
 
     if (!rx->is_enabled || rx->has_failed || rx->started)
         return VIRTIO_PUMP_BLOCKED;
-    if (!slot_is_full(rx, slot_at(rx, 0)))
-        slots_sort(rx);
     while (full < rx->batch) {
-        verdict = slot_fill(rx, slot_at(rx, full), &budget);
+        verdict = slot_fill(rx, &rx->slots[full], &budget);
         if (verdict != VIRTIO_PUMP_BLOCKED)
             break;
         full++;
     }
-    if (!full && (verdict == VIRTIO_PUMP_AGAIN || !reads_short(rx, slot_at(rx, 0))))
+    if (!full && verdict == VIRTIO_PUMP_EMPTY) {
+        slots_gather(rx);
+        full = slot_is_full(rx, &rx->slots[0]);
+    }
+    if (!full && (verdict == VIRTIO_PUMP_AGAIN || !reads_short(rx, &rx->slots[0])))
         return verdict;
     read_start(rx, full ? full : 1);
     return VIRTIO_PUMP_BLOCKED;
@@ -241,8 +253,8 @@ static enum task_verdict rx_poll(struct task *task)
 {
     struct net_rx *const rx = container_of(task, struct net_rx, task);
 
-    while (rx->done < rx->started && op_is_done(&slot_at(rx, rx->done)->op)) {
-        struct net_rx_slot *slot = slot_at(rx, rx->done++);
+    while (rx->done < rx->started && op_is_done(&rx->slots[rx->done].op)) {
+        struct net_rx_slot *slot = &rx->slots[rx->done++];
 
         if (slot->op.result > 0)
             slot_deliver(rx, slot, (uint32_t)slot->op.result);
@@ -283,7 +295,6 @@ void net_rx_start(struct net_rx *rx, const struct net_rx_params *params, bool en
     for (int i = 0; i < NET_RX_SLOT_COUNT; i++) {
         struct net_rx_slot *slot = &rx->slots[i];
 
-        rx->order[i] = (uint8_t)i;
         slot->chain_first = slot->chain_count = 0;
         slot->iov_first = slot->iov_count = 0;
         slot->capacity = 0;
@@ -295,7 +306,7 @@ void net_rx_start(struct net_rx *rx, const struct net_rx_params *params, bool en
 static void read_cancel(struct net_rx *rx)
 {
     for (uint16_t i = rx->done; i < rx->started; i++)
-        op_cancel(&slot_at(rx, i)->op);
+        op_cancel(&rx->slots[i].op);
 }
 
 void net_rx_stop(struct net_rx *rx)

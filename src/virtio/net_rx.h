@@ -56,7 +56,6 @@ struct net_rx {
     uint16_t frames; /* that this batch brought */
     struct timer patience;
     struct log_limit log_limit;
-    uint8_t order[NET_RX_SLOT_COUNT]; /* of the slots, in which they are filled and read into */
     struct net_rx_slot slots[NET_RX_SLOT_COUNT];
 };
 
