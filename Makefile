@@ -37,7 +37,7 @@ ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DRINGVM_VERSION=\"$(VERSION)\" -Isrc -I$(
              $(PKG_CFLAGS)
 ALL_LDFLAGS = -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(VARIANT_CFLAGS)
 # Debian's libfdt has no pkg-config file.
-LIBS    = $(PKG_LIBS) -lfdt
+LIBS    = $(PKG_LIBS) -lfdt -lm
 
 VARIANT_CFLAGS_release := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 VARIANT_CFLAGS_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -49,7 +49,7 @@ VARIANT_CFLAGS_stress  := -DASYNC_STRESS=1 -fsanitize=address,undefined -fno-san
 VARIANT_CFLAGS_fuzz    := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 VARIANT_CFLAGS := $(VARIANT_CFLAGS_$(VARIANT))
 
-MODULES := base cli report exec sync stress mem bus chardev virtio legacy kvm boot vmm
+MODULES := base cli report exec sync stress latency mem bus chardev virtio legacy kvm boot vmm
 ASYNC   := base exec sync
 OTHER_ARCH := $(filter-out $(ARCH),x86_64 aarch64)
 sources = $(filter-out %/main.c,$(wildcard $(1)/*.c $(1)/$(ARCH)/*.c))

@@ -124,6 +124,12 @@ uint64_t histogram_percentile(const struct histogram *histogram, uint32_t milli_
     return cursor.value;
 }
 
+bool histogram_resolves(const struct histogram *histogram, uint32_t milli_percent)
+{
+    CHECK_CMP(milli_percent, <=, (uint32_t)MILLI_PERCENT_ALL);
+    return histogram->count * (MILLI_PERCENT_ALL - milli_percent) >= MILLI_PERCENT_ALL;
+}
+
 bool histogram_next(const struct histogram *histogram, struct histogram_cursor *cursor)
 {
     while (cursor->index < BUCKETS && cursor->below_or_equal < histogram->count) {

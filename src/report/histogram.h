@@ -38,6 +38,9 @@ double histogram_mean(const struct histogram *histogram);
  */
 uint64_t histogram_percentile(const struct histogram *histogram, uint32_t milli_percent);
 
+/* Whether a recorded value lies beyond that percentile: else it is the largest by another name. */
+bool histogram_resolves(const struct histogram *histogram, uint32_t milli_percent);
+
 /*
  * Walks the distinct values upwards, for curves:
  *

@@ -5,6 +5,7 @@
 #include "base/compiler.h"
 #include "exec/executor.h"
 #include "kvm/kvm.h"
+#include "latency/command.h"
 #include "stress/stress.h"
 #include "vmm/options.h"
 #include "vmm/run.h"
@@ -87,12 +88,26 @@ static enum exit_status stress(int argc, char **argv)
     return EXIT_HOST_ERROR;
 }
 
+static enum exit_status latency(int argc, char **argv)
+{
+    switch (latency_command(argc, argv)) {
+    case LATENCY_DONE:
+        return EXIT_POWERED_OFF;
+    case LATENCY_BAD_ARGUMENTS:
+        return EXIT_BAD_ARGUMENTS;
+    case LATENCY_FAILED:
+        break;
+    }
+    return EXIT_HOST_ERROR;
+}
+
 static enum exit_status help(int argc, char **argv);
 
 static const struct verb verbs[] = {
     {"run", "boot a guest and run it until it ends (ringvm run --help)", run},
     {"probe", "say whether this host's KVM runs stock Linux kernels", probe},
     {"stress", "stress the async library's locks and channels (ringvm stress --help)", stress},
+    {"latency", "measure how long the executor's steps take (ringvm latency --help)", latency},
     {"version", "the version; with -v what of the kernel's io_uring is in use", version},
     {"help", "this text", help},
 };

@@ -12,6 +12,7 @@ may_include() {
     exec)    echo "exec base" ;;
     sync)    echo "sync exec base" ;;
     stress)  echo "stress cli report sync exec base" ;;
+    latency) echo "latency report sync exec base" ;;
     mem)     echo "mem base" ;;
     bus)     echo "bus exec base mem" ;;
     chardev) echo "chardev exec base" ;;
@@ -19,7 +20,7 @@ may_include() {
     legacy)  echo "legacy bus chardev exec mem base" ;;
     kvm)     echo "kvm exec mem bus base" ;;
     boot)    echo "boot mem base" ;;
-    vmm)     echo "vmm base cli report exec sync stress mem bus chardev virtio legacy kvm boot" ;;
+    vmm)     echo "vmm base cli report exec sync stress latency mem bus chardev virtio legacy kvm boot" ;;
     *)       echo "" ;;
     esac
 }

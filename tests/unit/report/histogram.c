@@ -158,3 +158,16 @@ Test(histogram, merged_is_as_if_recorded_in_one)
     histogram_destroy(parts[1]);
     histogram_destroy(all);
 }
+
+Test(histogram, resolves_a_percentile_that_a_value_lies_beyond)
+{
+    struct histogram *histogram = create();
+
+    for (unsigned i = 0; i < 999; i++)
+        histogram_record(histogram, i);
+    cr_assert(histogram_resolves(histogram, 99000));
+    cr_assert_not(histogram_resolves(histogram, 99900));
+    histogram_record(histogram, 1);
+    cr_assert(histogram_resolves(histogram, 99900));
+    histogram_destroy(histogram);
+}
