@@ -307,7 +307,7 @@ RigTest(a_receiver_is_cancelled_before_its_first_poll_and_after_a_close)
 
 /* ---- plain threads ---- */
 
-enum { ITEMS = 20000, THREADS = 3 };
+enum { ITEMS = 5000, THREADS = 3 };
 
 static void *producer_main(void *arg)
 {
