@@ -67,19 +67,42 @@ static double median_us(uint64_t *latencies_ns, uint64_t count)
     return (double)latencies_ns[middle] / (double)NS_PER_US;
 }
 
-/* All threads to be share the caller's cpu, if wanted; returns what it was before. */
-static cpu_set_t pin(bool wanted)
+/* The first or the last of those that the process may use. */
+static int cpu_at(const cpu_set_t *cpus, bool is_last)
 {
-    cpu_set_t before, only;
-    int cpu = sched_getcpu();
+    int found = -1;
+
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET((unsigned)cpu, cpus) && (found < 0 || is_last))
+            found = cpu;
+    return found;
+}
+
+static void pin_to(int cpu)
+{
+    cpu_set_t only;
+
+    CPU_ZERO(&only);
+    CPU_SET((unsigned)cpu, &only);
+    CHECK_CMP(sched_setaffinity(0, sizeof(only), &only), ==, 0);
+}
+
+/* The caller, and so the thread that it creates; returns where they were allowed before. */
+static cpu_set_t pin(enum way way)
+{
+    cpu_set_t before;
 
     CHECK_CMP(sched_getaffinity(0, sizeof(before), &before), ==, 0);
-    CPU_ZERO(&only);
-    if (cpu >= 0)
-        CPU_SET((unsigned)cpu, &only);
-    if (wanted && cpu >= 0)
-        CHECK_CMP(sched_setaffinity(0, sizeof(only), &only), ==, 0);
+    if (way != ASLEEP)
+        pin_to(cpu_at(&before, false));
     return before;
+}
+
+/* That thread: who polls is on another cpu, else a busy machine puts both on one. */
+static void pin_other(enum way way, const cpu_set_t *cpus)
+{
+    if (way == POLLING)
+        pin_to(cpu_at(cpus, true));
 }
 
 static void unpin(const cpu_set_t *before)
@@ -110,6 +133,7 @@ static enum task_verdict server_poll(struct task *task)
 struct client {
     struct server *server;
     enum way way;
+    const cpu_set_t *cpus;
     uint64_t *latencies_ns;
 };
 
@@ -119,6 +143,7 @@ static void *client_main(void *arg)
     struct exchange *exchange = client->server->exchange;
     struct executor *executor = client->server->task.executor;
 
+    pin_other(client->way, client->cpus);
     for (unsigned i = 1; i <= exchange->count; i++) {
         uint64_t begin_ns = clock_now_ns();
 
@@ -136,11 +161,12 @@ static void *client_main(void *arg)
 static double post_reply(const struct bench_size *size, unsigned way)
 {
     static const struct task_type type = {.name = "server", .poll = server_poll};
-    cpu_set_t cpus = pin(way == SHARE_CPU);
+    cpu_set_t cpus = pin((enum way)way);
     struct executor *executor = bench_executor(way == ASLEEP ? 0 : BENCH_POLL_US);
     struct exchange *exchange = bench_alloc(1, sizeof(*exchange));
     struct server server = {.exchange = exchange};
-    struct client client = {&server, (enum way)way, bench_alloc(size->posts, sizeof(uint64_t))};
+    struct client client = {&server, (enum way)way, &cpus,
+                            bench_alloc(size->posts, sizeof(uint64_t))};
     pthread_t thread;
     double us;
 
@@ -165,14 +191,17 @@ static double post_reply(const struct bench_size *size, unsigned way)
 struct floor {
     struct exchange *exchange;
     enum way way;
+    const cpu_set_t *cpus;
 };
 
 static void *floor_main(void *arg)
 {
-    struct exchange *exchange = ((struct floor *)arg)->exchange;
-    bool spins = ((struct floor *)arg)->way == POLLING;
+    const struct floor *floor = arg;
+    struct exchange *exchange = floor->exchange;
+    bool spins = floor->way == POLLING;
     unsigned seen;
 
+    pin_other(floor->way, floor->cpus);
     for (unsigned i = 1; i <= exchange->count; i++) {
         while ((seen = atomic_load_explicit(&exchange->request, memory_order_acquire)) != i) {
             if (spins)
@@ -187,9 +216,9 @@ static void *floor_main(void *arg)
 
 static double floor_reply(const struct bench_size *size, unsigned way)
 {
-    cpu_set_t cpus = pin(way == SHARE_CPU);
+    cpu_set_t cpus = pin((enum way)way);
     struct exchange *exchange = bench_alloc(1, sizeof(*exchange));
-    struct floor floor = {exchange, (enum way)way};
+    struct floor floor = {exchange, (enum way)way, &cpus};
     uint64_t *latencies_ns = bench_alloc(size->posts, sizeof(uint64_t));
     pthread_t thread;
     double us;
