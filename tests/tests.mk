@@ -14,7 +14,7 @@ unit: $(O)/unit
 asan:
 	$(MAKE) VARIANT=asan unit build/asan/ringvm
 tsan:
-	$(MAKE) VARIANT=tsan unit
+	$(MAKE) VARIANT=tsan unit build/tsan/ringvm
 stress-unit:
 	$(MAKE) VARIANT=stress unit
 
