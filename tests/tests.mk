@@ -43,6 +43,7 @@ test: deps
 	$(MAKE) unit
 	$(MAKE) asan
 	$(MAKE) tsan
+	$(MAKE) model
 	$(MAKE) library-test
 	$(MAKE) bench-smoke
 	$(MAKE) lint

@@ -3,7 +3,7 @@
 # all is there.
 set -eu
 
-build="gcc make pkg-config liburing-dev libfdt-dev libcap-dev libjansson-dev libcriterion-dev libuv1-dev jq valgrind"
+build="gcc make pkg-config liburing-dev libfdt-dev libcap-dev libjansson-dev libcriterion-dev spin libuv1-dev jq valgrind"
 lint="clang-format clang-tidy shellcheck"
 guests="qemu-system-x86 busybox-static cpio xz-utils zstd kmod e2fsprogs iproute2 pciutils acpica-tools fio iperf3 ethtool"
 

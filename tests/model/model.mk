@@ -27,10 +27,12 @@ $(MODEL_O)/model: $(MODEL_OBJ)
 # clang-tidy sees them as they are compiled.
 build/lint/tests/model/%.tidy: ALL_CFLAGS = $(MODEL_CFLAGS)
 
+# Each scenario to its end, or for so many runs; both need no more than two minutes. model-full takes hours.
 .PHONY: model model-full
 model: $(MODEL_O)/model
 	$(MODEL_O)/model --self 300
 	$(MODEL_O)/model --limit 100000
+	tests/model/spin/check $(MODEL_O)/spin
 model-full: $(MODEL_O)/model
 	$(MODEL_O)/model --self 5000
 	$(MODEL_O)/model --limit 20000000
