@@ -372,6 +372,18 @@ void *model_memset(void *to, int byte, size_t size)
     return memset(to, byte, size);
 }
 
+void *model_calloc(size_t count, size_t size);
+void *model_calloc(size_t count, size_t size)
+{
+    return model_alloc(count * size);
+}
+
+void model_free(const void *memory);
+void model_free(const void *memory)
+{
+    (void)memory;
+}
+
 void __tsan_func_entry(void *pc);
 void __tsan_func_entry(void *pc)
 {

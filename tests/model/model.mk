@@ -2,13 +2,14 @@
 MODEL_O   := build/model
 MODEL_SRC := $(wildcard tests/model/*.c)
 # Production code that scenarios run.
-MODEL_USE := src/exec/inbox.c src/exec/timeout.c $(wildcard src/sync/*.c)
+MODEL_USE := src/virtio/queue.c src/exec/inbox.c src/exec/timeout.c $(wildcard src/sync/*.c)
 MODEL_SCN := $(wildcard tests/model/scenarios/*.c)
 model_obj  = $(patsubst %.c,$(MODEL_O)/%.o,$(1))
 MODEL_OBJ := $(call model_obj,$(MODEL_SRC) $(MODEL_USE) $(MODEL_SCN))
 MODEL_CFLAGS := -std=gnu17 -D_GNU_SOURCE -Itests/model/include -Itests/model -Isrc $(WARN) -O2 -g -fno-strict-aliasing \
                 -fno-pie $(PKG_CFLAGS)
-MODEL_WATCHED := -fsanitize=thread -Wno-tsan -Dmemcpy=model_memcpy -Dmemset=model_memset
+MODEL_WATCHED := -fsanitize=thread -Wno-tsan -Dmemcpy=model_memcpy -Dmemset=model_memset \
+                 -Dcalloc=model_calloc -Dfree=model_free
 
 # The random programs of self.c, too.
 $(MODEL_O)/src/%.o $(MODEL_O)/tests/model/scenarios/%.o $(MODEL_O)/tests/model/self.o $(MODEL_O)/tests/model/tasks.o: MODEL_CFLAGS += $(MODEL_WATCHED)

@@ -10,3 +10,4 @@ extern const struct scenario amutex_scenarios[];
 extern const struct scenario acond_scenarios[];
 extern const struct scenario semaphore_scenarios[];
 extern const struct scenario channel_scenarios[];
+extern const struct scenario queue_scenarios[];
