@@ -13,8 +13,10 @@ unit: $(O)/unit
 # Sanitizer builds of everything, and the unit tests under them.
 asan:
 	$(MAKE) VARIANT=asan unit build/asan/ringvm
+# Under ThreadSanitizer also every primitive in the stress tool, a little of each.
 tsan:
 	$(MAKE) VARIANT=tsan unit build/tsan/ringvm
+	timeout -k 10 300 build/tsan/ringvm stress --duration 500ms --bound 60s
 stress-unit:
 	$(MAKE) VARIANT=stress unit
 

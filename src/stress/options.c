@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "cli/keyval.h"
 #include "cli/option.h"
@@ -99,7 +100,7 @@ static int apply_seed(void *arg, char *value, struct err *err)
     struct stress_options *options = arg;
 
     options->has_seed = true;
-    return keyval_u64("--seed", value, 0, UINT64_MAX, &options->config.seed, err);
+    return keyval_u64("--seed", value, 0, INT64_MAX, &options->config.seed, err);
 }
 
 static int apply_json(void *arg, char *value, struct err *err)
@@ -108,6 +109,16 @@ static int apply_json(void *arg, char *value, struct err *err)
 
     (void)err;
     options->json_path = value;
+    return 0;
+}
+
+static int apply_progress(void *arg, char *value, struct err *err)
+{
+    struct stress_options *options = arg;
+
+    (void)value;
+    (void)err;
+    options->shows_progress = true;
     return 0;
 }
 
@@ -123,23 +134,26 @@ static bool is_in_class(const struct workload *workload, const char *name)
 static int apply_primitives(void *arg, char *value, struct err *err)
 {
     struct stress_options *options = arg;
+    const struct workload *const *table = options->table;
     bool wanted[STRESS_WORKLOADS_MAX] = {false};
     char *rest = value;
 
     for (char *name = strsep(&rest, ","); name; name = strsep(&rest, ",")) {
         bool is_known = false;
 
-        for (unsigned i = 0; workloads[i]; i++)
-            if (is_in_class(workloads[i], name))
+        for (unsigned i = 0; table[i]; i++) {
+            CHECK_CMP(i, <, (unsigned)STRESS_WORKLOADS_MAX);
+            if (is_in_class(table[i], name))
                 wanted[i] = is_known = true;
+        }
         if (!is_known)
             return err_set(err, -EINVAL, "--primitives: there is no '%s'; see ringvm stress --help",
                            name);
     }
     options->workload_count = 0;
-    for (unsigned i = 0; workloads[i]; i++)
+    for (unsigned i = 0; table[i]; i++)
         if (wanted[i])
-            options->workloads[options->workload_count++] = workloads[i];
+            options->workloads[options->workload_count++] = table[i];
     return 0;
 }
 
@@ -196,8 +210,8 @@ static const struct option_def defs[] = {
      .apply = apply_operations},
     {.name = "bound",
      .metavar = "TIME",
-     .help = "a wait that takes longer counts as a lost wake-up, which is\n"
-             "a failure; more than a tenth of it as starved (default 10s)",
+     .help = "a wait that takes longer is a failure; one that takes more\n"
+             "than a tenth of it counts as starved (default 10s)",
      .apply = apply_bound},
     {.short_name = 's',
      .name = "seed",
@@ -208,9 +222,13 @@ static const struct option_def defs[] = {
      .metavar = "FILE",
      .help = "write the results, too; - is standard output",
      .apply = apply_json},
+    {.name = "progress",
+     .help = "a line each second on standard error; without it progress is\n"
+             "shown on a terminal only",
+     .apply = apply_progress},
 };
 
-static const struct option_table table = {
+static const struct option_table option_table = {
     .command = "ringvm stress",
     .intro =
         "usage: ringvm stress [OPTIONS]\n"
@@ -223,8 +241,8 @@ static const struct option_table table = {
     .outro = "times are whole numbers with ns, us, ms, s, min or h\n\n",
 };
 
-int stress_options_parse(int argc, char **argv, struct stress_options *options, bool *wants_help,
-                         struct err *err)
+int stress_options_parse(const struct workload *const *table, int argc, char **argv,
+                         struct stress_options *options, bool *wants_help, struct err *err)
 {
     char all[] = "all";
     int first, ret;
@@ -237,10 +255,11 @@ int stress_options_parse(int argc, char **argv, struct stress_options *options, 
                    .reader_percent = 80,
                    .duration_ns = 5 * NS_PER_S,
                    .bound_ns = 10 * NS_PER_S},
+        .table = table,
     };
     ret = apply_primitives(options, all, err);
     if (!ret)
-        ret = option_parse(&table, argc, argv, options, wants_help, &first, err);
+        ret = option_parse(&option_table, argc, argv, options, wants_help, &first, err);
     if (ret || *wants_help)
         return ret;
     if (first < argc)
@@ -251,43 +270,53 @@ int stress_options_parse(int argc, char **argv, struct stress_options *options, 
     if (options->config.tasks && options->config.executors > options->config.tasks)
         return err_set(err, -EINVAL, "--executors: %u executors are more than the %u tasks",
                        options->config.executors, options->config.tasks);
+    if (options->config.bound_ns <= options->config.hold_us * NS_PER_US)
+        return err_set(err, -EINVAL,
+                       "--bound: a wait may be as long as a hold, up to %uus by "
+                       "--hold; give a longer --bound",
+                       options->config.hold_us);
     if (!options->has_seed)
         options->config.seed = clock_now_ns();
     return 0;
 }
 
-void stress_options_print_help(FILE *out)
+void stress_options_print_help(const struct workload *const *table, FILE *out)
 {
-    option_print_help(&table, out);
+    option_print_help(&option_table, out);
     fputs("primitives:\n", out);
-    for (unsigned i = 0; workloads[i]; i++)
-        fprintf(out, "  %-16s %s\n", workloads[i]->name, workloads[i]->summary);
-    fputs("\n"
-          "What is checked, for each primitive as far as it applies:\n"
-          "  - mutual exclusion: counted, and by plain memory that only a holder touches\n"
-          "  - no lost wake-up: nobody waits for longer than --bound\n"
-          "  - order: what was written before is seen after, which ThreadSanitizer checks in a\n"
-          "    build made for it (make tsan; build/tsan/ringvm stress)\n"
-          "  - channel: each item comes out once, those of a producer in their order\n"
-          "  - state at rest: the words of the primitive are 0 when everybody has ended\n"
-          "\n"
-          "What is reported: operations and their rate, waits that were cancelled, the wait's\n"
-          "median, 99.9 percent and longest, how many were starved, and the fewest and the most\n"
-          "operations of one task or thread. pthread primitives have plain threads only, as many\n"
-          "as there are tasks and threads in all, up to 1024.\n"
-          "\n"
-          "When something does not hold, the failure, the seed, the words of the primitive and\n"
-          "what each task and thread is at go to standard error. The seed fixes what each task\n"
-          "and thread does, though not when: give it again with the same options, a few times.\n"
-          "Ctrl-C ends the run as if its time were up.\n"
-          "\n"
-          "exit status: 0 all held; 1 something did not hold, or could not be set up; 35 bad\n"
-          "arguments\n"
-          "\n"
-          "examples:\n"
-          "  ringvm stress                                      everything, a minute\n"
-          "  ringvm stress -p mutex -t 10000 -e 1 -d 30s        many tasks on one thread\n"
-          "  ringvm stress -p cond,channel --cancel 60 --hold 50us\n"
-          "  ringvm stress -p mutex,pthread-mutex --threads 8 --tasks 0\n",
-          out);
+    for (unsigned i = 0; table[i]; i++)
+        fprintf(out, "  %-16s %s\n", table[i]->name, table[i]->summary);
+    fputs(
+        "\n"
+        "What is checked, for each primitive as far as it applies:\n"
+        "  - mutual exclusion: counted, and by plain memory that only a holder touches\n"
+        "  - no lost wake-up: nobody waits for longer than --bound. If nobody else has finished\n"
+        "    an operation for half of that, a wake-up was lost. Otherwise the worker is starved,\n"
+        "    which pthread primitives may do. A mutex gives a waiter precedence after 19 wake-ups\n"
+        "    in vain: with 1000 waiters on a busy machine, where each wake-up takes milliseconds,\n"
+        "    that is a minute, so give a longer --bound\n"
+        "  - order: what was written before is seen after, which ThreadSanitizer checks in a\n"
+        "    build made for it (make tsan; build/tsan/ringvm stress)\n"
+        "  - channel: each item comes out once, those of a producer in their order\n"
+        "  - state at rest: the words of the primitive are 0 when everybody has ended\n"
+        "\n"
+        "What is reported: operations and their rate, waits that were cancelled, the wait's\n"
+        "median, 99.9 percent and longest, how many were starved, and the fewest and the most\n"
+        "operations of one task or thread. pthread primitives have plain threads only, as many\n"
+        "as there are tasks and threads in all, up to 1024.\n"
+        "\n"
+        "When something does not hold, the failure, the seed, the words of the primitive and\n"
+        "what each task and thread is at go to standard error. The seed fixes what each task\n"
+        "and thread does, though not when: give it again with the same options, a few times.\n"
+        "Ctrl-C ends the run as if its time were up.\n"
+        "\n"
+        "exit status: 0 all held; 1 something did not hold, or could not be set up; 35 bad\n"
+        "arguments\n"
+        "\n"
+        "examples:\n"
+        "  ringvm stress                                      everything, a minute\n"
+        "  ringvm stress -p mutex -t 10000 -e 1 -d 30s        many tasks on one thread\n"
+        "  ringvm stress -p cond,channel --cancel 60 --hold 50us\n"
+        "  ringvm stress -p mutex,pthread-mutex --threads 8 --tasks 0\n",
+        out);
 }

@@ -42,6 +42,8 @@ cold_fn void run_fail(struct run *run, const char *format, ...) printf_like(2, 3
 bool run_has_failed(const struct run *run);
 /* Any thread. Until what is left is told to end. */
 bool run_is_abandoned(const struct run *run);
+/* A thread need not wait for longer: by then the watch has seen that the bound is broken. */
+uint64_t run_wait_limit_ns(const struct run *run);
 
 struct run_summary {
     uint64_t elapsed_ns;

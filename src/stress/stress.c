@@ -15,26 +15,28 @@
 #include "stress/options.h"
 #include "stress/workload.h"
 
-/* What is on the terminal while a run is under way. */
+/* What is on standard error while a run is under way. */
 struct progress {
     struct run_view view;
-    bool is_live;
+    bool is_terminal; /* a line that changes, else one each second */
+    bool is_shown;
     bool is_interrupted;
     uint64_t last_ns, last_operations;
 };
 
-/* A rate is that of the time since the last line. */
-static void print_progress(struct progress *progress, const struct run *run, uint64_t now_ns)
+/* `since_ns`: the time since the last line, which the rate is of. */
+static void print_progress(struct progress *progress, const struct run *run, uint64_t now_ns,
+                           uint64_t since_ns)
 {
     uint64_t operations = run_operations(run);
-    uint64_t from_ns = progress->last_ns ? progress->last_ns : run->begin_ns;
-    double rate = (double)(operations - progress->last_operations) * (double)NS_PER_S /
-                  (double)(now_ns - from_ns);
+    double rate =
+        (double)(operations - progress->last_operations) * (double)NS_PER_S / (double)since_ns;
 
-    fprintf(stderr, "\r\033[K%-14s %5.1f s  %8s operations  %8s/s  %8s cancelled",
-            run->workload->name, (double)(now_ns - run->begin_ns) / (double)NS_PER_S,
-            quantity_of_count(operations).text, quantity_of_count((uint64_t)rate).text,
-            quantity_of_count(run_cancelled(run)).text);
+    fprintf(stderr, "%s%-14s %5.1f s  %8s operations  %8s/s  %8s cancelled%s",
+            progress->is_terminal ? "\r\033[K" : "", run->workload->name,
+            (double)(now_ns - run->begin_ns) / (double)NS_PER_S, quantity_of_count(operations).text,
+            quantity_of_count((uint64_t)rate).text, quantity_of_count(run_cancelled(run)).text,
+            progress->is_terminal ? "" : "\n");
     fflush(stderr);
     progress->last_ns = now_ns;
     progress->last_operations = operations;
@@ -43,10 +45,11 @@ static void print_progress(struct progress *progress, const struct run *run, uin
 static bool tick(struct run_view *view, const struct run *run, uint64_t now_ns)
 {
     struct progress *progress = container_of(view, struct progress, view);
+    uint64_t since_ns = now_ns - (progress->last_ns ? progress->last_ns : run->begin_ns);
     sigset_t pending;
 
-    if (progress->is_live && now_ns - progress->last_ns >= NS_PER_S / 4)
-        print_progress(progress, run, now_ns);
+    if (progress->is_shown && since_ns >= (progress->is_terminal ? NS_PER_S / 4 : NS_PER_S))
+        print_progress(progress, run, now_ns, since_ns);
     /* They are blocked in all threads: nobody takes them. */
     if (!sigpending(&pending) && (sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM)))
         progress->is_interrupted = true;
@@ -105,8 +108,9 @@ static void block_signals(void)
 static int run_all(const struct stress_options *options, struct table *table, json_t *results,
                    bool *has_failed, struct err *err)
 {
-    struct progress progress = {.view = {.tick = tick}, .is_live = isatty(STDERR_FILENO)};
+    struct progress progress = {.view = {.tick = tick}, .is_terminal = isatty(STDERR_FILENO)};
 
+    progress.is_shown = progress.is_terminal || options->shows_progress;
     *has_failed = false;
     for (unsigned i = 0; i < options->workload_count && !*has_failed && !progress.is_interrupted;
          i++) {
@@ -116,7 +120,7 @@ static int run_all(const struct stress_options *options, struct table *table, js
 
         progress.last_ns = progress.last_operations = 0;
         ret = run_workload(workload, &options->config, &progress.view, stderr, &summary, err);
-        if (progress.is_live)
+        if (progress.is_terminal)
             fputs("\r\033[K", stderr);
         if (ret)
             return ret;
@@ -147,9 +151,9 @@ static enum stress_verdict stress(const struct stress_options *options, struct e
         err_set(err, -ENOMEM, "not enough memory for the results");
         return STRESS_FAILED;
     }
-    fprintf(stderr, "stress: %u tasks on %u executors, %u threads, seed %llu\n", config->tasks,
-            config->tasks ? config->executors : 0, config->threads,
-            (unsigned long long)config->seed);
+    fprintf(stderr, "stress: %u tasks on %u executors, %u threads, bound %s, seed %llu\n",
+            config->tasks, config->tasks ? config->executors : 0, config->threads,
+            quantity_of_ns(config->bound_ns).text, (unsigned long long)config->seed);
     ret = run_all(options, table, results, &has_failed, err);
     if (!options->json_path || strcmp(options->json_path, "-") != 0)
         table_print(table, stdout, table_is_styled(stdout));
@@ -169,19 +173,19 @@ static enum stress_verdict stress(const struct stress_options *options, struct e
     return STRESS_FAILED;
 }
 
-enum stress_verdict stress_command(int argc, char **argv)
+enum stress_verdict stress_command_of(const struct workload *const *table, int argc, char **argv)
 {
     struct stress_options options;
     enum stress_verdict verdict;
     bool wants_help = false;
     struct err err = {""};
 
-    if (stress_options_parse(argc, argv, &options, &wants_help, &err)) {
+    if (stress_options_parse(table, argc, argv, &options, &wants_help, &err)) {
         fprintf(stderr, "ringvm: %s\n", err.text);
         return STRESS_BAD_ARGUMENTS;
     }
     if (wants_help) {
-        stress_options_print_help(stdout);
+        stress_options_print_help(table, stdout);
         return STRESS_HELD;
     }
     block_signals();
@@ -189,4 +193,9 @@ enum stress_verdict stress_command(int argc, char **argv)
     if (verdict != STRESS_HELD)
         fprintf(stderr, "ringvm: %s\n", err.text);
     return verdict;
+}
+
+enum stress_verdict stress_command(int argc, char **argv)
+{
+    return stress_command_of(workloads, argc, argv);
 }

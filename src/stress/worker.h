@@ -73,6 +73,7 @@ struct worker {
     atomic_ulong operations;
     atomic_ulong cancelled;
     atomic_ulong starved; /* waits of more than a tenth of the bound */
+    atomic_ulong done_ns; /* when it finished its last operation; 0: none yet */
 };
 
 /* For workloads. Uniform in 0 to `below` - 1. */

@@ -1,44 +1,33 @@
-/* Primitives that are broken on purpose: each fault is noticed, and told with seed and state. */
-#include <criterion/criterion.h>
-#include <stdlib.h>
-#include <string.h>
+/*
+ * Primitives that are broken on purpose, in the tool's own table: each fault is noticed, ends the
+ * verb with a failure, and is told with the seed, the primitive's words and what each worker is at.
+ */
+#include <stdatomic.h>
 
-#include "base/clock.h"
 #include "stress/guarded.h"
 #include "stress/workload.h"
+#include "verb.h"
 
-enum { SEED = 4711 };
+/* One executor and no cancels: the same every time. */
+#define ONE_EXECUTOR "-e 1 --threads 0 --cancel 0 "
 
-/* One executor and no cancels, unless said otherwise: the same every time. */
-static struct stress_config config_of(uint32_t tasks)
+/* The verb fails with `failure`, and what it prints has `state` in it. */
+static void fails(const struct workload *workload, const char *words, const char *failure,
+                  const char *state)
 {
-    return (struct stress_config){.tasks = tasks,
-                                  .executors = 1,
-                                  .operations = 20000,
-                                  .bound_ns = 300 * NS_PER_MS,
-                                  .seed = SEED};
-}
+    const struct workload *const table[] = {workload, NULL};
+    const struct verb_output *output;
+    char all[256];
 
-/* The run fails with `failure`, and what it dumps contains that, the seed, and `state`. */
-static void fails(const struct workload *workload, const struct stress_config *config,
-                  const char *failure, const char *state)
-{
-    struct run_summary summary;
-    struct err err;
-    char *text = NULL;
-    size_t size;
-    FILE *dump = open_memstream(&text, &size);
-
-    cr_assert_not_null(dump);
-    cr_assert_eq(run_workload(workload, config, NULL, dump, &summary, &err), 0, "%s", err.text);
-    cr_assert_eq(fclose(dump), 0);
-    cr_assert(summary.has_failed);
-    cr_assert(strstr(summary.failure, failure), "%s", summary.failure);
-    cr_assert(strstr(text, summary.failure), "%s", text);
-    cr_assert(strstr(text, "seed: 4711\n"), "%s", text);
-    cr_assert(strstr(text, state), "%s", text);
-    cr_assert(strstr(text, "worker 0, a "), "%s", text);
-    free(text);
+    snprintf(all, sizeof(all), "%s --bound 300ms --seed 4711", words);
+    output = verb_run(table, stderr, all);
+    cr_assert_eq(output->verdict, STRESS_FAILED, "%s", output->text);
+    cr_assert(strstr(output->text, failure), "%s", output->text);
+    cr_assert(strstr(output->text, state), "%s", output->text);
+    cr_assert(strstr(output->text, "\nseed: 4711\n"), "%s", output->text);
+    cr_assert(strstr(output->text, "\nworker 0, a "), "%s", output->text);
+    cr_assert(strstr(output->text, "\nringvm: something did not hold, with seed 4711"), "%s",
+              output->text);
 }
 
 /* ---- a lock that everybody gets ---- */
@@ -47,6 +36,12 @@ static enum plan open_plan(struct worker *worker)
 {
     worker->is_exclusive = !worker->run->workload->has_readers || worker->index == 0;
     return worker_is_through(worker) ? PLAN_ENDS : PLAN_IS_DONE;
+}
+
+/* Only the first one does anything. */
+static enum plan lone_plan(struct worker *worker)
+{
+    return worker->index ? PLAN_ENDS : open_plan(worker);
 }
 
 static enum outcome open_finish(struct worker *worker, int result)
@@ -84,20 +79,19 @@ static const struct workload open_lock = {
     .dump = open_dump,
 };
 
-Test(stress_fault, two_writers_in_a_lock_are_noticed)
+Test(stress_fault, a_lock_that_admits_two_writers_is_noticed)
 {
-    struct stress_config config = config_of(2);
-
-    fails(&open_lock, &config, "mutual exclusion: worker", "inside the lock: ");
+    fails(&open_lock, ONE_EXECUTOR "-t 2 -n 20000", "mutual exclusion: worker",
+          "\ninside the lock: ");
 }
 
 Test(stress_fault, a_writer_beside_readers_is_noticed)
 {
-    struct stress_config config = config_of(3);
     struct workload workload = open_lock;
 
     workload.has_readers = true;
-    fails(&workload, &config, "mutual exclusion: worker", "inside the lock: ");
+    fails(&workload, ONE_EXECUTOR "-t 3 -n 20000", "mutual exclusion: worker",
+          "\ninside the lock: ");
 }
 
 static void forgetful_leave(struct worker *worker)
@@ -109,106 +103,187 @@ static void forgetful_leave(struct worker *worker)
 
 Test(stress_fault, a_write_too_many_is_noticed_at_the_end)
 {
-    struct stress_config config = config_of(1);
     struct workload workload = open_lock;
 
     workload.leave = forgetful_leave;
-    fails(&workload, &config, "mutual exclusion: 20000 writes", "worker 0, a task: ended");
+    /* One that works, and one that has nothing to do with it. */
+    workload.plan = lone_plan;
+    fails(&workload, ONE_EXECUTOR "-t 2 -n 20000", "mutual exclusion: 10000 writes",
+          "worker 0, a task: ended");
 }
 
-/* ---- a mutex whose unlock wakes nobody ---- */
+/* ---- wake-ups that are lost ---- */
 
-struct deaf {
+/* What is unlocked in `leave` does not see that somebody waits. */
+static void leave_deaf(struct worker *worker, atomic_ulong *state,
+                       void (*leave)(struct worker *worker))
+{
+    unsigned long has_waiters = atomic_fetch_and(state, ~(unsigned long)STATE_HAS_WAITERS);
+
+    leave(worker);
+    atomic_fetch_or(state, has_waiters & STATE_HAS_WAITERS);
+}
+
+_Static_assert(AMUTEX_HAS_WAITERS == (unsigned long)STATE_HAS_WAITERS, "one bit for all");
+
+static void deaf_mutex_leave(struct worker *worker)
+{
+    struct amutex *mutex = worker->run->arena;
+
+    leave_deaf(worker, &mutex->compact.state, workload_mutex.leave);
+}
+
+Test(stress_fault, a_mutex_that_loses_wake_ups_of_tasks_is_noticed)
+{
+    struct workload workload = workload_mutex;
+
+    workload.leave = deaf_mutex_leave;
+    fails(&workload, ONE_EXECUTOR "-t 4 -n 20000", "lost wake-up: worker", "\nmutex: state 0x");
+    fails(&workload, ONE_EXECUTOR "-t 4 -n 20000", "waits in amutex_lock for ", "state WAIT");
+}
+
+Test(stress_fault, a_mutex_that_loses_wake_ups_of_threads_is_noticed)
+{
+    struct workload workload = workload_mutex;
+
+    workload.leave = deaf_mutex_leave;
+    fails(&workload, "-t 0 --threads 4 --cancel 0 -n 400000", "lost wake-up: worker", "a thread: ");
+}
+
+static void deaf_semaphore_leave(struct worker *worker)
+{
+    struct semaphore *semaphore = worker->run->arena;
+
+    leave_deaf(worker, &semaphore->compact.state, workload_semaphore.leave);
+}
+
+Test(stress_fault, a_semaphore_that_loses_wake_ups_is_noticed)
+{
+    struct workload workload = workload_semaphore;
+
+    workload.leave = deaf_semaphore_leave;
+    fails(&workload, ONE_EXECUTOR "-t 32 -n 20000", "lost wake-up: worker",
+          "\nsemaphore: state 0x");
+}
+
+/* As the workload's arena begins. */
+struct conds {
     struct amutex mutex;
-    struct guarded guarded;
+    struct acond has_room, has_items;
 };
 
-static const char *const deaf_phases[] = {"deaf lock"};
-
-static enum plan deaf_plan(struct worker *worker)
+static void deaf_room_leave(struct worker *worker)
 {
-    worker->is_exclusive = true;
-    return worker_is_through(worker) ? PLAN_ENDS : PLAN_WAITS;
+    struct conds *conds = worker->run->arena;
+
+    leave_deaf(worker, &conds->has_room.compact.state, workload_cond.leave);
 }
 
-static void deaf_start(struct worker *worker)
+static void deaf_cond_leave(struct worker *worker)
 {
-    struct deaf *deaf = worker->run->arena;
+    struct conds *conds = worker->run->arena;
 
-    amutex_lock_start(&worker->as.lock, &worker->task, &deaf->mutex, AMUTEX_EXCLUSIVE);
-    worker_awaits(worker, amutex_lock_future(&worker->as.lock), &worker->as.lock.result);
+    leave_deaf(worker, &conds->has_items.compact.state, deaf_room_leave);
 }
 
-static int deaf_block(struct worker *worker, uint64_t deadline_ns)
+Test(stress_fault, a_condition_variable_that_loses_notifications_is_noticed)
 {
-    struct deaf *deaf = worker->run->arena;
+    struct workload workload = workload_cond;
 
-    return amutex_lock_blocking_until(&deaf->mutex, AMUTEX_EXCLUSIVE, deadline_ns);
+    workload.leave = deaf_cond_leave;
+    fails(&workload, ONE_EXECUTOR "-t 8 -n 20000", "worker", "waits in acond_wait for ");
 }
 
-static enum outcome deaf_finish(struct worker *worker, int result)
-{
-    struct deaf *deaf = worker->run->arena;
+/* ---- a worker that is never served, while the others are ---- */
 
-    if (result)
-        return OUTCOME_AGAIN;
-    guarded_enter(&deaf->guarded, worker);
-    return OUTCOME_HOLDS;
+static enum plan unfair_plan(struct worker *worker)
+{
+    if (worker->index == 0)
+        return PLAN_WAITS;
+    return worker_is_through(worker) ? PLAN_ENDS : PLAN_IS_DONE;
 }
 
-static void deaf_leave(struct worker *worker)
+static void unfair_start(struct worker *worker)
 {
-    struct deaf *deaf = worker->run->arena;
-
-    guarded_leave(&deaf->guarded, worker);
-    atomic_fetch_sub(&deaf->mutex.compact.state, AMUTEX_LOCKED);
+    semaphore_acquire_start(&worker->as.acquire, &worker->task,
+                            (struct semaphore *)worker->run->arena, 1);
+    worker_awaits(worker, semaphore_acquire_future(&worker->as.acquire),
+                  &worker->as.acquire.result);
 }
 
-static void deaf_check_end(struct run *run)
+static int unfair_block(struct worker *worker, uint64_t deadline_ns)
 {
-    struct deaf *deaf = run->arena;
-
-    guarded_check_end(&deaf->guarded, run);
+    return semaphore_acquire_blocking_until((struct semaphore *)worker->run->arena, 1, deadline_ns);
 }
 
-static void deaf_dump(const struct run *run, FILE *out)
+static enum outcome unfair_finish(struct worker *worker, int result)
 {
-    struct deaf *deaf = run->arena;
-
-    fprintf(out, "mutex: %#lx\n", atomic_load(&deaf->mutex.compact.state));
+    (void)worker;
+    return result ? OUTCOME_AGAIN : OUTCOME_DONE;
 }
 
-static const struct workload deaf_mutex = {
-    .name = "deaf mutex",
-    .arena_size = sizeof(struct deaf),
-    .phases = deaf_phases,
-    .plan = deaf_plan,
-    .start = deaf_start,
-    .block = deaf_block,
-    .finish = deaf_finish,
-    .leave = deaf_leave,
-    .check_end = deaf_check_end,
-    .dump = deaf_dump,
+static void unfair_check_end(struct run *run)
+{
+    run_fail(run, "the one that is never served has ended");
+}
+
+static void unfair_dump(const struct run *run, FILE *out)
+{
+    const struct semaphore *semaphore = run->arena;
+
+    fprintf(out, "unfair: %#lx\n", atomic_load(&semaphore->compact.state));
+}
+
+static const char *const unfair_phases[] = {"unfair wait"};
+
+static const struct workload unfair = {
+    .name = "unfair",
+    .arena_size = sizeof(struct semaphore),
+    .phases = unfair_phases,
+    .plan = unfair_plan,
+    .start = unfair_start,
+    .block = unfair_block,
+    .finish = unfair_finish,
+    .check_end = unfair_check_end,
+    .dump = unfair_dump,
 };
 
-Test(stress_fault, a_lost_wake_up_of_a_task_is_noticed)
+Test(stress_fault, who_waits_while_others_go_on_is_starved)
 {
-    struct stress_config config = config_of(4);
-
-    fails(&deaf_mutex, &config, "lost wake-up: worker", "waits in deaf lock for ");
-    fails(&deaf_mutex, &config, "lost wake-up: worker", "state WAIT");
+    fails(&unfair, ONE_EXECUTOR "-t 3 -d 60s", "starved: worker 0 has waited for ",
+          "\nunfair: 0x2\n");
 }
 
-Test(stress_fault, a_lost_wake_up_of_a_thread_is_noticed)
+/* As long as somebody goes on. */
+Test(stress_fault, the_reference_may_starve_but_not_lose_wake_ups)
 {
-    struct stress_config config = config_of(0);
+    struct workload workload = unfair;
 
-    config.threads = 4;
-    config.operations = 400000;
-    fails(&deaf_mutex, &config, "lost wake-up: worker", "a thread: ");
+    workload.is_blocking = true;
+    fails(&workload, "-t 0 --threads 2 --cancel 0 -d 500ms", "lost wake-up: worker 0",
+          "\nunfair: 0x2\n");
 }
 
-/* ---- a barrier, an event and a wait group that nobody waits for ---- */
+/* ---- words that are not idle at the end ---- */
+
+static void staining_leave(struct worker *worker)
+{
+    struct amutex *mutex = worker->run->arena;
+
+    workload_mutex.leave(worker);
+    atomic_fetch_or(&mutex->compact.state, AMUTEX_WRITER_WAITING);
+}
+
+Test(stress_fault, a_state_word_that_is_not_0_at_the_end_is_noticed)
+{
+    struct workload workload = workload_mutex;
+
+    workload.leave = staining_leave;
+    fails(&workload, ONE_EXECUTOR "-t 4 -n 20000", "state at rest: the mutex is 0x10, not 0",
+          "\nmutex: state 0x10: WRITER_WAITING");
+}
+
+/* ---- a barrier and an event that nobody waits for ---- */
 
 static enum plan hasty_barrier_plan(struct worker *worker)
 {
@@ -226,20 +301,38 @@ static enum plan hasty_event_plan(struct worker *worker)
 
 Test(stress_fault, a_barrier_that_lets_one_through_early_is_noticed)
 {
-    struct stress_config config = config_of(4);
     struct workload workload = workload_barrier;
 
     workload.plan = hasty_barrier_plan;
-    fails(&workload, &config, "has not arrived", "generations: ");
+    fails(&workload, ONE_EXECUTOR "-t 4 -n 20000", "has not arrived", "generations: ");
 }
 
 Test(stress_fault, an_event_that_comes_early_is_noticed)
 {
-    struct stress_config config = config_of(4);
     struct workload workload = workload_event;
 
     workload.plan = hasty_event_plan;
-    fails(&workload, &config, "has not arrived", "generations: ");
+    fails(&workload, ONE_EXECUTOR "-t 4 -n 20000", "has not arrived", "generations: ");
+}
+
+/* ---- a once that forgets that it was done ---- */
+
+/* Once for each worker: else nobody would find it done. */
+static void forgetting_once_leave(struct worker *worker)
+{
+    struct once_compact *once = worker->as.once.once;
+
+    workload_once.leave(worker);
+    if (atomic_load(&once->state) == ONCE_COMPLETE && !worker->writes++)
+        atomic_store(&once->state, 0);
+}
+
+Test(stress_fault, what_is_initialised_twice_is_noticed)
+{
+    struct workload workload = workload_once;
+
+    workload.leave = forgetting_once_leave;
+    fails(&workload, ONE_EXECUTOR "-t 4 -n 20000", "sees it initialised ", "generations: ");
 }
 
 /* ---- a channel that doubles or loses an item ---- */
@@ -267,20 +360,20 @@ static enum outcome losing_finish(struct worker *worker, int result)
 
 Test(stress_fault, an_item_that_comes_twice_is_noticed)
 {
-    struct stress_config config = config_of(2);
     struct workload workload = workload_channel;
 
     workload.finish = doubling_finish;
-    fails(&workload, &config, "channel: item 101 of producer 0", "channel: state ");
+    fails(&workload, ONE_EXECUTOR "-t 2 -n 20000", "channel: item 101 of producer 0",
+          "channel: state ");
 }
 
 Test(stress_fault, an_item_that_is_lost_is_noticed_at_the_end)
 {
-    struct stress_config config = config_of(2);
     struct workload workload = workload_channel;
 
     workload.finish = losing_finish;
-    fails(&workload, &config, "channel: 10001 items went in, 10000 came out", "channel: state ");
+    fails(&workload, ONE_EXECUTOR "-t 2 -n 20000", "channel: 10001 items went in, 10000 came out",
+          "channel: state ");
 }
 
 static enum outcome swapping_finish(struct worker *worker, int result)
@@ -294,12 +387,10 @@ static enum outcome swapping_finish(struct worker *worker, int result)
 
 Test(stress_fault, an_item_that_is_another_is_noticed_at_the_end)
 {
-    struct stress_config config = config_of(2);
     struct workload workload = workload_channel;
 
-    config.operations = 500;
     workload.finish = swapping_finish;
-    fails(&workload, &config, "but not the same", "channel: state ");
+    fails(&workload, ONE_EXECUTOR "-t 2 -n 500", "but not the same", "channel: state ");
 }
 
 /* ---- a semaphore that has a permit too many, or too few ---- */
@@ -317,9 +408,8 @@ static void generous_leave(struct worker *worker)
 
 Test(stress_fault, a_permit_too_many_is_noticed)
 {
-    struct stress_config config = config_of(16);
     struct workload workload = workload_semaphore;
 
     workload.leave = generous_leave;
-    fails(&workload, &config, "permits: ", "permits in use of 8");
+    fails(&workload, ONE_EXECUTOR "-t 16 -n 20000", "permits: ", "permits in use of 8");
 }

@@ -28,7 +28,7 @@ static struct parsed *parse(const char *words)
     snprintf(p.text, sizeof(p.text), "stress %s", words);
     for (char *word = strtok_r(p.text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
         p.argv[p.argc++] = word;
-    p.ret = stress_options_parse(p.argc, p.argv, &p.options, &p.wants_help, &p.err);
+    p.ret = stress_options_parse(workloads, p.argc, p.argv, &p.options, &p.wants_help, &p.err);
     return &p;
 }
 
@@ -57,6 +57,7 @@ Test(stress_options, defaults_stress_everything)
     cr_assert_eq(p->options.config.bound_ns, 10 * NS_PER_S);
     cr_assert_neq(p->options.config.seed, 0);
     cr_assert_null(p->options.json_path);
+    cr_assert_not(p->options.shows_progress);
 }
 
 Test(stress_options, everything_at_once)
@@ -83,6 +84,9 @@ Test(stress_options, classes_of_primitives)
     cr_assert_eq(p->options.workloads[0], &workload_mutex);
     cr_assert(p->options.workloads[3]->is_blocking);
     cr_assert_eq(parse("-p async")->options.workload_count, 10);
+    p = parse("--primitive pthread-rwlock");
+    cr_assert_eq(p->options.workload_count, 1);
+    cr_assert_eq(p->options.workloads[0], &workload_pthread_rwlock);
 }
 
 Test(stress_options, a_seed_of_0_is_a_seed)
@@ -103,22 +107,41 @@ Test(stress_options, what_makes_no_sense_is_refused_in_one_line)
     refused("--cancel 101", -ERANGE, "--cancel");
     refused("--hold 2s", -ERANGE, "--hold");
     refused("--bound 1", -EINVAL, "--bound");
+    refused("--hold 500ms --bound 500ms", -EINVAL, "--bound: a wait may be as long as a hold");
     refused("mutex", -EINVAL, "unexpected argument 'mutex'");
     refused("--fault", -EINVAL, "unknown option --fault");
 }
 
 Test(stress_options, help_names_every_primitive_and_option)
 {
+    static const char *const names[] = {
+        "-p, --primitives LIST",
+        "-t, --tasks COUNT",
+        "-e, --executors COUNT",
+        "--threads COUNT",
+        "--hold TIME",
+        "--cancel PERCENT",
+        "--readers PERCENT",
+        "--poll-us COUNT",
+        "-d, --duration TIME",
+        "--bound TIME",
+        "-n, --operations COUNT",
+        "-s, --seed NUMBER",
+        "--json FILE",
+        "--progress",
+        "exit status",
+    };
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
 
     cr_assert_not_null(out);
     cr_assert(parse("--help")->wants_help);
-    stress_options_print_help(out);
+    stress_options_print_help(workloads, out);
     cr_assert_eq(fclose(out), 0);
     for (unsigned i = 0; workloads[i]; i++)
         cr_assert(strstr(text, workloads[i]->name), "%s", workloads[i]->name);
-    cr_assert(strstr(text, "--bound TIME") && strstr(text, "exit status"));
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        cr_assert(strstr(text, names[i]), "%s", names[i]);
     free(text);
 }
