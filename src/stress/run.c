@@ -179,7 +179,9 @@ static void judge_wait(struct run *run, uint32_t index, uint64_t waited_ns, uint
                  index, quantity_of_ns(waited_ns).text, quantity_of_ns(bound_ns).text,
                  quantity_of_ns(idle_ns).text);
     else if (!run->workload->is_blocking)
-        run_fail(run, "starved: worker %u has waited for %s, the bound is %s, and others go on",
+        run_fail(run,
+                 "starved, or lost wake-up: worker %u has waited for %s, the bound is %s, and "
+                 "others go on",
                  index, quantity_of_ns(waited_ns).text, quantity_of_ns(bound_ns).text);
 }
 
