@@ -2,11 +2,9 @@
 
 #include "base/check.h"
 
-enum { PERMITS_SHIFT = 2 };
-
 static unsigned long permits_of(unsigned long state)
 {
-    return state >> PERMITS_SHIFT;
+    return state >> SEMAPHORE_PERMITS_SHIFT;
 }
 
 static struct semaphore_acquire *acquire_of(struct waiter *waiter)
@@ -18,7 +16,7 @@ void semaphore_init(union semaphore_ref semaphore, unsigned long permits)
 {
     CHECK_CMP(permits, <=, SEMAPHORE_PERMITS_MAX);
     *semaphore.compact = (struct semaphore_compact){0};
-    atomic_init(&semaphore.compact->state, permits << PERMITS_SHIFT);
+    atomic_init(&semaphore.compact->state, permits << SEMAPHORE_PERMITS_SHIFT);
 }
 
 unsigned long semaphore_permits(union semaphore_ref semaphore)
@@ -29,7 +27,7 @@ unsigned long semaphore_permits(union semaphore_ref semaphore)
 static void unlock(struct semaphore_compact *semaphore, unsigned long permits)
 {
     state_unlock(&semaphore->state,
-                 (permits << PERMITS_SHIFT) |
+                 (permits << SEMAPHORE_PERMITS_SHIFT) |
                      (waitlist_is_empty(&semaphore->waiters) ? 0 : STATE_HAS_WAITERS));
 }
 
@@ -46,70 +44,37 @@ static unsigned long grant(struct semaphore_compact *semaphore, unsigned long pe
     return permits;
 }
 
-void semaphore_release(union semaphore_ref ref, uint32_t permits)
+void semaphore_release_contended(struct semaphore_compact *semaphore, uint32_t permits)
 {
-    struct semaphore_compact *const semaphore = ref.compact;
-    unsigned long old = atomic_load_explicit(&semaphore->state, memory_order_relaxed);
+    unsigned long old = state_lock(&semaphore->state);
     struct wave wave = {0};
 
-    while (!(old & (STATE_SPINLOCK | STATE_HAS_WAITERS))) {
-        CHECK_CMP(permits_of(old) + permits, <=, SEMAPHORE_PERMITS_MAX);
-        /* Release: pairs with the acquire of who takes them. */
-        if (atomic_compare_exchange_weak_explicit(&semaphore->state, &old,
-                                                  old + ((unsigned long)permits << PERMITS_SHIFT),
-                                                  memory_order_release, memory_order_relaxed))
-            return;
-    }
-    old = state_lock(&semaphore->state);
     CHECK_CMP(permits_of(old) + permits, <=, SEMAPHORE_PERMITS_MAX);
     unlock(semaphore, grant(semaphore, permits_of(old) + permits, &wave));
     wave_wake(&wave);
-}
-
-/* Takes them unless there are too few, somebody waits, or the word is locked: `old` says which. */
-static bool try_unlocked(struct semaphore_compact *semaphore, uint32_t permits, unsigned long *old)
-{
-    *old = atomic_load_explicit(&semaphore->state, memory_order_relaxed);
-    while (!(*old & (STATE_SPINLOCK | STATE_HAS_WAITERS)) && permits_of(*old) >= permits)
-        /* Acquire: pairs with the release in semaphore_release. */
-        if (atomic_compare_exchange_weak_explicit(&semaphore->state, old,
-                                                  *old - ((unsigned long)permits << PERMITS_SHIFT),
-                                                  memory_order_acquire, memory_order_relaxed))
-            return true;
-    return false;
 }
 
 /* `acquire`: queues if need be; NULL: fails instead. */
 static bool take_or_else(struct semaphore_compact *semaphore, uint32_t permits,
                          struct semaphore_acquire *acquire)
 {
-    unsigned long old;
-    bool taken;
+    unsigned long old = state_lock(&semaphore->state);
+    bool taken = !(old & STATE_HAS_WAITERS) && permits_of(old) >= permits;
 
-    if (try_unlocked(semaphore, permits, &old))
-        return true;
-    if (!acquire && !(old & STATE_SPINLOCK))
-        return false;
-    old = state_lock(&semaphore->state);
-    taken = !(old & STATE_HAS_WAITERS) && permits_of(old) >= permits;
     if (!taken && acquire)
         waitlist_push_back(&semaphore->waiters, &acquire->waiter);
     unlock(semaphore, permits_of(old) - (taken ? permits : 0));
     return taken;
 }
 
-bool semaphore_try_acquire(union semaphore_ref semaphore, uint32_t permits)
+bool semaphore_try_acquire_contended(struct semaphore_compact *semaphore, uint32_t permits)
 {
-    return take_or_else(semaphore.compact, permits, NULL);
-}
+    unsigned long old = atomic_load_explicit(&semaphore->state, memory_order_relaxed);
 
-void semaphore_acquire_start(struct semaphore_acquire *acquire, struct task *task,
-                             union semaphore_ref semaphore, uint32_t permits)
-{
-    waiter_init(&acquire->waiter, task);
-    acquire->semaphore = semaphore.compact;
-    acquire->permits = permits;
-    acquire->result = 0;
+    /* No, as far as can be told without the spinlock. */
+    if (!(old & STATE_SPINLOCK) && (old & STATE_HAS_WAITERS || permits_of(old) < permits))
+        return false;
+    return take_or_else(semaphore, permits, NULL);
 }
 
 static bool take_or_queue(struct waiter *waiter)
@@ -119,7 +84,7 @@ static bool take_or_queue(struct waiter *waiter)
     return take_or_else(acquire->semaphore, acquire->permits, acquire);
 }
 
-bool semaphore_acquire_poll(struct semaphore_acquire *acquire)
+bool semaphore_acquire_poll_contended(struct semaphore_acquire *acquire)
 {
     return waiter_poll(&acquire->waiter, take_or_queue);
 }
