@@ -36,6 +36,8 @@ enum {
     STATUSES = 0x60000,
     DATA = 0x100000,
     DISK_SIZE = 64 << 20,
+    PACKED_AVAIL = 1 << VRING_PACKED_DESC_F_AVAIL,
+    PACKED_USED = 1 << VRING_PACKED_DESC_F_USED,
 };
 
 struct size {
@@ -143,6 +145,98 @@ static double queue_ns(uint64_t requests, bool indirect)
     virtq_free(&vq);
     gmem_destroy(driver.mem);
     return (double)begin_ns / (double)requests;
+}
+
+/* The same through a packed ring. */
+struct packed_driver {
+    struct vring_packed_desc *ring;
+    uint16_t next;
+    uint16_t owner; /* bits AVAIL and USED of what is made available */
+};
+
+/* Request `slot`, as driver_build's. */
+static void packed_build(struct vring_packed_desc chain[3], unsigned slot)
+{
+    chain[0] = (struct vring_packed_desc){HEADERS + 16ULL * slot, 16, 0, VRING_DESC_F_NEXT};
+    chain[1] = (struct vring_packed_desc){DATA + (uint64_t)BLOCK * slot, BLOCK, 0,
+                                          VRING_DESC_F_NEXT | VRING_DESC_F_WRITE};
+    chain[2] = (struct vring_packed_desc){STATUSES + slot, 1, slot, VRING_DESC_F_WRITE};
+}
+
+static void packed_send(struct packed_driver *driver, const struct vring_packed_desc *chain,
+                        unsigned count)
+{
+    struct vring_packed_desc *first = &driver->ring[driver->next];
+    uint16_t first_flags = chain[0].flags | driver->owner;
+
+    for (unsigned i = 0; i < count; i++) {
+        struct vring_packed_desc *entry = &driver->ring[driver->next];
+
+        entry->addr = chain[i].addr;
+        entry->len = chain[i].len;
+        entry->id = chain[i].id;
+        if (i)
+            entry->flags = chain[i].flags | driver->owner;
+        if (++driver->next == QUEUE_SIZE) {
+            driver->next = 0;
+            driver->owner ^= PACKED_AVAIL | PACKED_USED;
+        }
+    }
+    __atomic_store_n(&first->flags, first_flags, __ATOMIC_RELEASE);
+}
+
+static double packed_ns(uint64_t requests, bool indirect)
+{
+    const struct virtq_config config = {
+        .size = QUEUE_SIZE, .desc = DESC, .driver = AVAIL, .device = USED};
+    const uint64_t features = 1ULL << VIRTIO_RING_F_EVENT_IDX |
+                              1ULL << VIRTIO_RING_F_INDIRECT_DESC | 1ULL << VIRTIO_F_RING_PACKED;
+    static struct virtq_chain chains[DEPTH_MAX];
+    static struct iovec iov[DEPTH_MAX][3];
+    struct packed_driver packed = {.owner = PACKED_AVAIL};
+    struct vring_packed_desc built[DEPTH_MAX][3];
+    struct driver driver;
+    struct virtq vq;
+    uint64_t begin_ns, interrupts = 0;
+
+    driver_create(&driver);
+    packed.ring = (void *)driver.desc;
+    CHECK_CMP(virtq_init(&vq, driver.mem, QUEUE_SIZE), ==, 0);
+    CHECK_CMP(virtq_enable(&vq, &config, features), ==, 0);
+    for (unsigned i = 0; i < DEPTH_MAX; i++) {
+        packed_build(built[i], i);
+        if (indirect) {
+            CHECK_CMP(gmem_write(driver.mem, gpa(TABLES + 48ULL * i), built[i], 48), ==, 0);
+            built[i][0] =
+                (struct vring_packed_desc){TABLES + 48ULL * i, 48, i, VRING_DESC_F_INDIRECT};
+        }
+        chains[i] = (struct virtq_chain){.iov = iov[i], .iov_max = 3};
+    }
+    begin_ns = clock_now_ns();
+    for (uint64_t done = 0; done < requests; done += DEPTH_MAX) {
+        for (unsigned i = 0; i < DEPTH_MAX; i++)
+            packed_send(&packed, built[i], indirect ? 1 : 3);
+        for (unsigned i = 0; i < DEPTH_MAX; i++)
+            CHECK_CMP(virtq_pop(&vq, &chains[i]), ==, 1);
+        for (unsigned i = 0; i < DEPTH_MAX; i++)
+            virtq_push(&vq, &chains[i], BLOCK + 1);
+        interrupts += virtq_flush(&vq);
+    }
+    begin_ns = clock_now_ns() - begin_ns;
+    CHECK_CMP(interrupts, <=, requests);
+    virtq_free(&vq);
+    gmem_destroy(driver.mem);
+    return (double)begin_ns / (double)requests;
+}
+
+static double packed_direct(const struct size *size)
+{
+    return packed_ns(size->requests, false);
+}
+
+static double packed_indirect(const struct size *size)
+{
+    return packed_ns(size->requests, true);
 }
 
 static double queue_direct(const struct size *size)
@@ -417,6 +511,8 @@ static const struct benchmark {
 } benchmarks[] = {
     {"queue_direct", NULL, queue_direct, NULL},
     {"queue_indirect", NULL, queue_indirect, NULL},
+    {"queue_packed_direct", NULL, packed_direct, NULL},
+    {"queue_packed_indirect", NULL, packed_indirect, NULL},
     {"request_null", NULL, null_requests, NULL},
     {"blk_read_4k_d1", "bare io_uring loop", blk_read_d1, bare_read_d1},
     {"blk_read_4k_d32", "bare io_uring loop", blk_read_d32, bare_read_d32},

@@ -91,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(vq.in_flight_count == count);
         for (; count > 3U - round; count--)
             chain_use(mem, &vq, &held[count - 1]);
-        require(!virtq_flush(&vq) || vq.used_published == vq.used_next);
+        require(!virtq_flush(&vq) || vq.split.used_published == vq.split.used_next);
         if (!virtq_notify_enable(&vq))
             break;
     }

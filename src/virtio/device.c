@@ -241,7 +241,9 @@ enum bus_verdict virtio_device_status_write(struct virtio_device *device, uint8_
 
 uint64_t virtio_device_features(const struct virtio_device *device)
 {
-    return device->features | CORE_FEATURES;
+    uint64_t packed = device->context.packed_queue ? 1ULL << VIRTIO_F_RING_PACKED : 0;
+
+    return device->features | CORE_FEATURES | packed;
 }
 
 uint32_t virtio_device_features_read(const struct virtio_device *device, uint32_t select)
@@ -285,8 +287,8 @@ void virtio_device_queue_size_write(struct virtio_device *device, uint16_t size)
 {
     struct virtq_config *config = virtio_device_queue_config(device);
 
-    if (config && is_power_of_two(size) &&
-        size <= device->queue_specs[device->state.queue_select].size_max)
+    if (config && virtq_size_is_possible(&device->queues[device->state.queue_select].vq, size,
+                                         device->state.driver_features))
         config->size = size;
 }
 

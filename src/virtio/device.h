@@ -172,6 +172,7 @@ struct virtio_transport {
 struct virtio_context {
     struct executor *executor;
     const struct gmem *mem;
+    bool packed_queue; /* VIRTIO_F_RING_PACKED is offered, beside the split layout */
 };
 
 /* Embedded in the device's own struct. */
@@ -283,7 +284,8 @@ struct virtio_queue_state *virtio_device_queue_selected(struct virtio_device *de
 /* The selected queue's config while the driver may change it (FEATURES_OK, not DRIVER_OK, queue not
  * enabled), else NULL. */
 struct virtq_config *virtio_device_queue_config(struct virtio_device *device);
-/* Writes queue_size of the selected queue; what is not a power of two up to its maximum is ignored.
+/* Writes queue_size of the selected queue; what its maximum or its layout does not allow is
+ * ignored.
  */
 void virtio_device_queue_size_write(struct virtio_device *device, uint16_t size);
 /* Writes 1 to queue_enable of the selected queue. An impossible set-up needs a reset. */

@@ -2,7 +2,7 @@
 MODEL_O   := build/model
 MODEL_SRC := $(wildcard tests/model/*.c)
 # Production code that scenarios run.
-MODEL_USE := src/virtio/queue.c src/exec/inbox.c src/exec/timeout.c $(wildcard src/sync/*.c)
+MODEL_USE := $(wildcard src/virtio/queue*.c) src/exec/inbox.c src/exec/timeout.c $(wildcard src/sync/*.c)
 MODEL_SCN := $(wildcard tests/model/scenarios/*.c)
 model_obj  = $(patsubst %.c,$(MODEL_O)/%.o,$(1))
 MODEL_OBJ := $(call model_obj,$(MODEL_SRC) $(MODEL_USE) $(MODEL_SCN))
