@@ -223,7 +223,7 @@ static void machine_create(struct machine *machine)
     if (!machine->executor && (executor_create(&machine->executor, NULL, NULL) ||
                                gmem_create(&machine->mem, ranges, 1, NULL)))
         abort();
-    context = (struct virtio_context){machine->executor, machine->mem};
+    context = (struct virtio_context){machine->executor, machine->mem, .packed_queue = true};
     memset(gmem_ptr(machine->mem, gpa(0), RAM_SIZE), 0, RAM_SIZE);
     memset(machine->routed, 0, sizeof(machine->routed));
     memset(machine->vcpus, 0, sizeof(machine->vcpus));
@@ -378,7 +378,7 @@ static uint64_t bar_base(struct machine *machine)
 }
 
 /* 3.1.1, with `features` of the lower word. */
-static void driver_start(struct machine *machine, uint32_t features, bool with_msix)
+static void driver_start(struct machine *machine, uint32_t features, bool with_msix, bool packed)
 {
     uint64_t bar;
 
@@ -392,7 +392,7 @@ static void driver_start(struct machine *machine, uint32_t features, bool with_m
     write_at(machine, bar + VIRTIO_PCI_COMMON_GFSELECT, 4, 0);
     write_at(machine, bar + VIRTIO_PCI_COMMON_GF, 4, features & 0x30000005);
     write_at(machine, bar + VIRTIO_PCI_COMMON_GFSELECT, 4, 1);
-    write_at(machine, bar + VIRTIO_PCI_COMMON_GF, 4, 1);
+    write_at(machine, bar + VIRTIO_PCI_COMMON_GF, 4, packed ? 5 : 1);
     write_at(machine, bar + VIRTIO_PCI_COMMON_STATUS, 1, 11);
     for (unsigned i = 0; i < QUEUE_COUNT; i++) {
         write_at(machine, bar + VIRTIO_PCI_COMMON_Q_SELECT, 2, i);
@@ -424,6 +424,21 @@ static void chain_add(struct machine *machine, unsigned queue, uint32_t value)
     memcpy(ring + 0x102, &avail_idx, 2);
 }
 
+/* The same in a packed ring, at any entry, as of any lap. */
+static void packed_chain_add(struct machine *machine, unsigned queue, uint32_t value)
+{
+    uint8_t *ring = gmem_ptr(machine->mem, gpa(queue * RING_STEP), RING_STEP);
+    uint16_t owner = value >> 31 ? 0x8000 : 0x80, at = value % (QUEUE_SIZE - 1);
+    const struct {
+        uint64_t addr;
+        uint32_t len;
+        uint16_t id, flags;
+    } desc[2] = {{0x4000 + (value >> 8 & 0xfff), value >> 20 & 0xff, 0, 1 | owner},
+                 {0x8000, value >> 4 & 0x1ff, at, 2 | owner}};
+
+    memcpy(ring + at * sizeof(desc[0]), desc, sizeof(desc));
+}
+
 /* ---- steps ---- */
 
 static void step_run(struct machine *machine, const uint8_t *step)
@@ -437,10 +452,13 @@ static void step_run(struct machine *machine, const uint8_t *step)
     memcpy(&value, step + 4, sizeof(value));
     switch (step[0] % 8) {
     case 0:
-        driver_start(machine, value, step[1] & 1);
+        driver_start(machine, value, step[1] & 1, step[1] & 2);
         return;
     case 1:
-        chain_add(machine, step[1] % QUEUE_COUNT, value);
+        if (step[1] & 8)
+            packed_chain_add(machine, step[1] % QUEUE_COUNT, value);
+        else
+            chain_add(machine, step[1] % QUEUE_COUNT, value);
         return;
     case 2:
         memcpy(gmem_ptr(machine->mem, gpa(offset % (2 * RING_STEP)), 4), &value, 4);

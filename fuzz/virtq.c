@@ -1,8 +1,9 @@
 /*
- * A split virtqueue over guest memory that the fuzzer fills: descriptors, rings and indirect tables
- * of any content. The first bytes choose size and features. Whatever they say, chains stay inside
- * guest RAM and within their bounds, and the queue takes only so much work.
+ * A virtqueue over guest memory that the fuzzer fills: descriptors, rings and indirect tables of
+ * any content. The first bytes choose size and features, and so the layout. Whatever they say,
+ * chains stay inside guest RAM and within their bounds, and the queue takes only so much work.
  */
+#include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(gmem_ptr(mem, gpa(0), RAM_SIZE), 0, RAM_SIZE);
     config.size = 1U << data[0] % (SIZE_MAX_LOG2 + 1);
     features = (uint64_t)data[1] << VIRTIO_RING_F_INDIRECT_DESC;
+    if (features & 1ULL << VIRTIO_F_RING_PACKED)
+        config.size = 1 + data[0] % (1 << SIZE_MAX_LOG2);
     memcpy(gmem_ptr(mem, gpa(0), RAM_SIZE), data + 2, size - 2 < RAM_SIZE ? size - 2 : RAM_SIZE);
     if (virtq_init(&vq, mem, 1 << SIZE_MAX_LOG2) || virtq_enable(&vq, &config, features))
         abort();
@@ -91,7 +94,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(vq.in_flight_count == count);
         for (; count > 3U - round; count--)
             chain_use(mem, &vq, &held[count - 1]);
-        require(!virtq_flush(&vq) || vq.split.used_published == vq.split.used_next);
+        (void)virtq_flush(&vq);
+        if (vq.is_packed)
+            require(!vq.packed.slots_unpublished && vq.packed.slots_held <= config.size);
+        else
+            require(vq.split.used_published == vq.split.used_next);
         if (!virtq_notify_enable(&vq))
             break;
     }

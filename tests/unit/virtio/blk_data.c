@@ -319,6 +319,17 @@ Test(virtio_blk, random_requests_leave_what_a_model_says_in_memory)
     random_run(test, 300);
 }
 
+Test(virtio_blk, random_requests_leave_what_a_model_says_through_a_packed_queue)
+{
+    struct random_test *test = calloc(1, sizeof(*test));
+
+    blk_rig_image(&test->rig, DISK_SIZE);
+    blk_rig_attach(&test->rig);
+    fake_driver_start(test->rig.driver, BLK_FEATURES | RING_FEATURES | BIT(VIRTIO_F_RING_PACKED),
+                      200);
+    random_run(test, 300);
+}
+
 Test(virtio_blk, random_requests_leave_what_a_model_says_in_a_file)
 {
     struct random_test *test = calloc(1, sizeof(*test));

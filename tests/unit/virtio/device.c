@@ -27,6 +27,7 @@ enum {
 #define VERSION_1 (1ULL << VIRTIO_F_VERSION_1)
 #define EVENT_IDX (1ULL << VIRTIO_RING_F_EVENT_IDX)
 #define INDIRECT  (1ULL << VIRTIO_RING_F_INDIRECT_DESC)
+#define PACKED    (1ULL << VIRTIO_F_RING_PACKED)
 
 struct fixture {
     struct fake_machine *machine;
@@ -185,7 +186,8 @@ static bool features_are_accepted(struct fixture *f, uint64_t features)
 Test(virtio_device, features_are_accepted_when_offered_modern_and_consistent)
 {
     struct fixture f = fixture_create();
-    uint64_t offered = 1ULL << ECHO_F_A | 1ULL << ECHO_F_NEEDS_A | VERSION_1 | EVENT_IDX | INDIRECT;
+    uint64_t offered =
+        1ULL << ECHO_F_A | 1ULL << ECHO_F_NEEDS_A | VERSION_1 | EVENT_IDX | INDIRECT | PACKED;
 
     cr_assert(features_are_accepted(&f, VERSION_1));
     cr_assert(features_are_accepted(&f, offered));
@@ -298,18 +300,55 @@ Test(virtio_device, hostile_2_queues_do_not_change_outside_their_set_up)
     fixture_destroy(&f);
 }
 
-Test(virtio_device, queue_size_takes_powers_of_two_up_to_the_offer)
+static void assert_sizes(uint64_t features)
 {
     struct fixture f = fixture_create();
 
-    fake_driver_negotiate(f.driver, 0);
+    fake_driver_negotiate(f.driver, features);
     common_write(&f, VIRTIO_PCI_COMMON_Q_SELECT, 2, ECHO_QUEUE);
     for (uint32_t size = 0; size < 65536; size++) {
         uint64_t before = common_read(&f, VIRTIO_PCI_COMMON_Q_SIZE, 2);
-        bool good = is_power_of_two(size) && size <= ECHO_QUEUE_SIZE;
+        bool good = size && size <= ECHO_QUEUE_SIZE && (features & PACKED || is_power_of_two(size));
 
         common_write(&f, VIRTIO_PCI_COMMON_Q_SIZE, 2, size);
         cr_assert_eq(common_read(&f, VIRTIO_PCI_COMMON_Q_SIZE, 2), good ? size : before);
+    }
+    fixture_destroy(&f);
+}
+
+Test(virtio_device, queue_size_takes_what_the_layout_allows_up_to_the_offer)
+{
+    assert_sizes(0);
+    assert_sizes(PACKED);
+}
+
+Test(virtio_device, packed_queues_are_offered_where_the_machine_says_so)
+{
+    struct fixture f = fixture_create();
+    struct virtio_context context = f.machine->context;
+    struct echo_device *plain;
+
+    cr_assert(virtio_device_features(&f.echo->device) & PACKED);
+    context.packed_queue = false;
+    plain = echo_create(&context);
+    cr_assert_not(virtio_device_features(&plain->device) & PACKED);
+    virtio_device_destroy(&plain->device);
+    fixture_destroy(&f);
+}
+
+Test(virtio_device, packed_queues_of_any_size_carry_requests_around_the_ring)
+{
+    const uint16_t sizes[] = {2, 3, 5, 16, 100, 255, 256};
+    struct fixture f = fixture_create();
+
+    for (size_t i = 0; i < array_count(sizes); i++) {
+        fake_driver_start(f.driver, PACKED | INDIRECT | (i % 3 ? EVENT_IDX : 0), sizes[i]);
+        cr_assert_eq(f.queue->size, sizes[i]);
+        cr_assert(f.queue->packed);
+        f.queue->indirect = i % 2;
+        for (int round = 0; round < 3 * sizes[i]; round++)
+            assert_echo_works(&f);
+        fake_driver_reset(f.driver);
     }
     fixture_destroy(&f);
 }
@@ -826,7 +865,7 @@ Test(virtio_device, hostile_13_reset_returns_everything_that_is_visible_to_its_d
     for (int no_msix = 0; no_msix < 2; no_msix++) {
         f.driver->no_msix = no_msix;
         fake_driver_config_write(f.driver, f.driver->msix_cap + PCI_MSIX_FLAGS, 2, 0);
-        fake_driver_start(f.driver, UINT64_MAX, 4);
+        fake_driver_start(f.driver, ~PACKED, 4);
         assert_echo_works(&f);
         common_write(&f, VIRTIO_PCI_COMMON_DFSELECT, 4, 7);
         common_write(&f, VIRTIO_PCI_COMMON_GFSELECT, 4, 9);
@@ -852,8 +891,8 @@ Test(virtio_device, many_resets_under_load_leave_a_working_device)
     struct fake_buffer buffer = fake_buffer(f.machine, 64);
 
     for (int round = 0; round < 200; round++) {
-        fake_driver_start(f.driver, round % 2 ? EVENT_IDX : 0, 16);
-        for (int i = 0; i < round % 9; i++) {
+        fake_driver_start(f.driver, (round & 1 ? EVENT_IDX : 0) | (round & 2 ? PACKED : 0), 16);
+        for (int i = 0; i < round % 8; i++) {
             echo_add(&f);
             fake_queue_add(f.pipe_queue, &buffer, 0, 1);
         }

@@ -11,7 +11,6 @@
 enum {
     SLOT_COUNT = 16,
     MESSAGES_PER_SLOT = FAKE_MESSAGE_COUNT / SLOT_COUNT,
-    TABLE_LEN = 128, /* descriptors in an indirect table */
 };
 
 /* ---- registers ---- */
@@ -144,10 +143,8 @@ struct fake_driver *fake_driver_attach(struct fake_machine *machine, struct virt
 
 static void queues_forget(struct fake_driver *driver)
 {
-    for (uint16_t i = 0; i < FAKE_QUEUE_COUNT_MAX; i++) {
-        free(driver->queues[i].chain_next);
-        driver->queues[i] = (struct fake_queue){0};
-    }
+    for (uint16_t i = 0; i < FAKE_QUEUE_COUNT_MAX; i++)
+        fake_queue_forget(&driver->queues[i]);
 }
 
 static void driver_stopped(void *arg)
@@ -259,23 +256,9 @@ void fake_driver_setup_queue(struct fake_driver *driver, uint16_t index, uint16_
     common_write(driver, VIRTIO_PCI_COMMON_Q_SELECT, 2, index);
     offered = common_read(driver, VIRTIO_PCI_COMMON_Q_SIZE, 2);
     cr_assert_gt(offered, 0);
-    free(queue->chain_next);
-    *queue = (struct fake_queue){.driver = driver, .index = index};
-    queue->size = size && size < offered ? size : offered;
-    queue->event_idx = driver->features >> VIRTIO_RING_F_EVENT_IDX & 1;
-    common_write(driver, VIRTIO_PCI_COMMON_Q_SIZE, 2, queue->size);
-    queue->desc_buffer = fake_buffer(driver->machine, 16 * queue->size);
-    queue->avail_buffer = fake_buffer(driver->machine, 6 + 2 * queue->size);
-    queue->used_buffer = fake_buffer(driver->machine, 6 + 8 * queue->size);
-    queue->desc = (struct vring_desc *)(void *)queue->desc_buffer.host;
-    queue->avail = (struct vring_avail *)(void *)queue->avail_buffer.host;
-    queue->used = (struct vring_used *)(void *)queue->used_buffer.host;
-    queue->free_count = queue->size;
-    /* The free list and each chain, then the length of each chain by its head. */
-    queue->chain_next = calloc(2 * (size_t)queue->size, sizeof(uint16_t));
-    cr_assert_not_null(queue->chain_next);
-    for (uint16_t i = 0; i < queue->size; i++)
-        queue->chain_next[i] = i + 1;
+    size = size && size < offered ? size : offered;
+    fake_queue_create(queue, driver, index, size);
+    common_write(driver, VIRTIO_PCI_COMMON_Q_SIZE, 2, size);
     areas_write(driver, queue);
     if (!driver->no_msix) {
         common_write(driver, VIRTIO_PCI_COMMON_Q_MSIX, 2, index + 1);
@@ -306,80 +289,6 @@ void fake_driver_reset(struct fake_driver *driver)
     queues_forget(driver);
 }
 
-/* ---- queues ---- */
-
-static uint16_t desc_take(struct fake_queue *queue)
-{
-    uint16_t index = queue->free_head;
-
-    cr_assert_gt(queue->free_count, 0, "the queue is full");
-    queue->free_count--;
-    queue->free_head = queue->chain_next[index];
-    return index;
-}
-
-static struct vring_desc desc_make(const struct fake_buffer *buffer, uint16_t flags)
-{
-    return (struct vring_desc){.addr = buffer->addr.addr, .len = buffer->len, .flags = flags};
-}
-
-static void table_fill(struct fake_queue *queue, uint16_t head, const struct fake_buffer *buffers,
-                       uint16_t readable_count, uint16_t count)
-{
-    struct vring_desc *table;
-
-    cr_assert_leq(count, TABLE_LEN);
-    if (!queue->tables_buffer.len)
-        queue->tables_buffer = fake_buffer(queue->driver->machine, 16 * TABLE_LEN * queue->size);
-    table = (struct vring_desc *)(void *)queue->tables_buffer.host + (size_t)TABLE_LEN * head;
-    for (uint16_t i = 0; i < count; i++) {
-        table[i] = desc_make(&buffers[i], i < readable_count ? 0 : VRING_DESC_F_WRITE);
-        table[i].next = i + 1;
-        if (i + 1 < count)
-            table[i].flags |= VRING_DESC_F_NEXT;
-    }
-    queue->desc[head] = (struct vring_desc){
-        .addr = queue->tables_buffer.addr.addr + 16ULL * TABLE_LEN * head,
-        .len = 16U * count,
-        .flags = VRING_DESC_F_INDIRECT,
-    };
-}
-
-uint16_t fake_queue_add(struct fake_queue *queue, const struct fake_buffer *buffers,
-                        uint16_t readable_count, uint16_t writable_count)
-{
-    uint16_t count = readable_count + writable_count;
-    uint16_t head = desc_take(queue);
-    uint16_t last = head;
-
-    queue->chain_next[queue->size + head] = queue->indirect ? 1 : count;
-    if (queue->indirect)
-        table_fill(queue, head, buffers, readable_count, count);
-    for (uint16_t i = 0; !queue->indirect && i < count; i++) {
-        if (i) {
-            uint16_t index = desc_take(queue);
-
-            queue->chain_next[last] = index;
-            queue->desc[last].flags |= VRING_DESC_F_NEXT;
-            queue->desc[last].next = index;
-            last = index;
-        }
-        queue->desc[last] = desc_make(&buffers[i], i < readable_count ? 0 : VRING_DESC_F_WRITE);
-    }
-    fake_queue_add_head(queue, head);
-    return head;
-}
-
-void fake_queue_add_head(struct fake_queue *queue, uint16_t head)
-{
-    queue->avail->ring[queue->avail_idx++ % queue->size] = head;
-}
-
-void fake_queue_publish(struct fake_queue *queue)
-{
-    __atomic_store_n(&queue->avail->idx, queue->avail_idx, __ATOMIC_SEQ_CST);
-}
-
 void fake_queue_notify(struct fake_queue *queue)
 {
     struct fake_driver *driver = queue->driver;
@@ -390,64 +299,4 @@ void fake_queue_notify(struct fake_queue *queue)
     offset = common_read(driver, VIRTIO_PCI_COMMON_Q_NOFF, 2);
     fake_driver_write(driver, VIRTIO_PCI_CAP_NOTIFY_CFG, driver->notify_multiplier * offset, 2,
                       queue->index);
-}
-
-bool fake_queue_kick(struct fake_queue *queue)
-{
-    uint16_t old = queue->kicked_idx;
-    bool wanted;
-
-    fake_queue_publish(
-        queue); /* sequentially consistent, as the loads below: see virtq_notify_enable */
-    if (queue->event_idx)
-        wanted = vring_need_event(
-            __atomic_load_n((uint16_t *)(void *)&queue->used->ring[queue->size], __ATOMIC_SEQ_CST),
-            queue->avail_idx, old);
-    else
-        wanted = !(__atomic_load_n(&queue->used->flags, __ATOMIC_SEQ_CST) & VRING_USED_F_NO_NOTIFY);
-    queue->kicked_idx = queue->avail_idx;
-    if (wanted)
-        fake_queue_notify(queue);
-    return wanted;
-}
-
-bool fake_queue_take(struct fake_queue *queue, uint16_t *head, uint32_t *len)
-{
-    const struct vring_used_elem *elem = &queue->used->ring[queue->used_idx % queue->size];
-    uint16_t last, count;
-
-    if (__atomic_load_n(&queue->used->idx, __ATOMIC_ACQUIRE) == queue->used_idx)
-        return false;
-    cr_assert_lt(elem->id, queue->size);
-    *head = elem->id;
-    *len = elem->len;
-    count = queue->chain_next[queue->size + *head];
-    cr_assert_gt(count, 0, "head %u was used, but is not in flight", *head);
-    queue->chain_next[queue->size + *head] = 0;
-    queue->free_count += count;
-    for (last = *head; count > 1; count--)
-        last = queue->chain_next[last];
-    queue->chain_next[last] = queue->free_head;
-    queue->free_head = *head;
-    queue->used_idx++;
-    if (queue->event_idx)
-        __atomic_store_n(&queue->avail->ring[queue->size], queue->used_idx, __ATOMIC_RELAXED);
-    return true;
-}
-
-static bool queue_has_used(void *arg)
-{
-    const struct fake_queue *queue = arg;
-
-    return __atomic_load_n(&queue->used->idx, __ATOMIC_ACQUIRE) != queue->used_idx;
-}
-
-uint32_t fake_queue_wait(struct fake_queue *queue)
-{
-    uint16_t head;
-    uint32_t len = 0;
-
-    fake_machine_run_until(queue->driver->machine, queue_has_used, queue);
-    cr_assert(fake_queue_take(queue, &head, &len));
-    return len;
 }

@@ -88,6 +88,9 @@ struct fake_queue {
     struct vring_desc *desc; /* host pointers: tests may scribble */
     struct vring_avail *avail;
     struct vring_used *used;
+    bool packed;                    /* negotiated: the same memory is ... */
+    struct vring_packed_desc *ring; /* ... these areas */
+    struct vring_packed_desc_event *driver_event, *device_event;
     bool event_idx;
     bool indirect;       /* set by the test: chains go into an indirect table */
     uint16_t avail_idx;  /* next entry to fill; published by fake_queue_publish */
@@ -97,6 +100,12 @@ struct fake_queue {
     uint16_t free_count;
     struct fake_buffer tables_buffer; /* indirect tables, one per head */
     uint16_t *chain_next;             /* private: the driver's own copy of free list and chains */
+
+    /* private: packed; avail_idx counts entries */
+    uint16_t avail_next, used_next;
+    uint16_t avail_owner, used_owner; /* bits AVAIL and USED of an entry there */
+    struct vring_packed_desc *withheld;
+    uint16_t withheld_flags;
 };
 
 struct fake_driver {
@@ -155,9 +164,9 @@ uint32_t fake_driver_messages(const struct fake_driver *driver, uint16_t vector)
  */
 uint16_t fake_queue_add(struct fake_queue *queue, const struct fake_buffer *buffers,
                         uint16_t readable_count, uint16_t writable_count);
-/* Puts any head in the ring, unpublished: for broken drivers. */
+/* Puts any head in the ring of a split queue, unpublished: for broken drivers. */
 void fake_queue_add_head(struct fake_queue *queue, uint16_t head);
-/* Moves avail idx. */
+/* Makes it visible. */
 void fake_queue_publish(struct fake_queue *queue);
 /* Publishes and notifies, unless the device asked for no notification; true when it notified. */
 bool fake_queue_kick(struct fake_queue *queue);
@@ -167,3 +176,8 @@ void fake_queue_notify(struct fake_queue *queue);
 bool fake_queue_take(struct fake_queue *queue, uint16_t *head, uint32_t *len);
 /* Runs the executor until a chain is used and takes it. Returns the length written. */
 uint32_t fake_queue_wait(struct fake_queue *queue);
+
+/* For fake_driver.c: memory for a queue of the layout that was negotiated; nothing left of it. */
+void fake_queue_create(struct fake_queue *queue, struct fake_driver *driver, uint16_t index,
+                       uint16_t size);
+void fake_queue_forget(struct fake_queue *queue);
