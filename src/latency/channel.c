@@ -60,7 +60,7 @@ static int measure(struct probe_run *run, unsigned threads, struct err *err)
     static const struct task_type type = {.name = "channel player", .poll = player_poll};
     struct channel_scene scene = {.run = run};
     struct crew crew;
-    int ret = crew_create(&crew, threads, run->poll_us, err);
+    int ret = crew_create(&crew, run, threads, run->poll_us, err);
 
     if (ret)
         return ret;
@@ -75,7 +75,7 @@ static int measure(struct probe_run *run, unsigned threads, struct err *err)
         player->serves = i == 0;
         task_spawn(&player->task, crew.executors[i % threads], &type);
     }
-    crew_run(&crew, &run->run_delay_ns);
+    crew_run(&crew);
     crew_destroy(&crew);
     return 0;
 }

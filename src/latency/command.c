@@ -32,14 +32,15 @@ enum latency_verdict latency_command(int argc, char **argv)
 {
     struct latency_options options;
     struct session session;
+    bool wants_help = false;
     struct err err = {""};
     int ret;
 
-    if (latency_options_parse(argc, argv, &options, &err)) {
+    if (latency_options_parse(argc, argv, &options, &wants_help, &err)) {
         fprintf(stderr, "ringvm: %s\n", err.text);
         return LATENCY_BAD_ARGUMENTS;
     }
-    if (options.wants_help) {
+    if (wants_help) {
         latency_options_print_help(stdout);
         return LATENCY_DONE;
     }

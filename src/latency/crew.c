@@ -1,12 +1,13 @@
 #include "latency/crew.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/futex.h"
 #include "report/run_delay.h"
 
-enum { GATE_CLOSED, GATE_OPEN, GATE_DISMISSED };
+enum { GATE_CLOSED, GATE_OPEN };
 
 /* How long it waited for a cpu. */
 static uint64_t run_one(struct executor *executor)
@@ -21,38 +22,38 @@ static uint64_t run_one(struct executor *executor)
 static void *second_main(void *arg)
 {
     struct crew *crew = arg;
-    unsigned gate;
 
-    /* Acquire: pairs with the release in gate_set, the tasks that were spawned are visible. */
-    while ((gate = atomic_load_explicit(&crew->gate, memory_order_acquire)) == GATE_CLOSED)
+    /* Acquire: pairs with the release in crew_run, the tasks that were spawned are visible. */
+    while (atomic_load_explicit(&crew->gate, memory_order_acquire) == GATE_CLOSED)
         futex_wait(&crew->gate, GATE_CLOSED, FUTEX_NO_DEADLINE);
-    if (gate == GATE_OPEN)
-        crew->run_delay_ns = run_one(crew->executors[1]);
+    crew->run_delay_ns = run_one(crew->executors[1]);
     return NULL;
 }
 
-static void gate_set(struct crew *crew, unsigned gate)
+void crew_destroy(struct crew *crew)
 {
-    atomic_store_explicit(&crew->gate, gate, memory_order_release);
-    futex_wake(&crew->gate, 1);
+    for (unsigned i = 0; i < crew->count; i++) {
+        executor_destroy(crew->executors[i]);
+        free(crew->load[i]);
+    }
 }
 
-static void second_join(struct crew *crew)
-{
-    if (crew->count == CREW_SIZE_MAX)
-        pthread_join(crew->thread, NULL);
-}
-
-int crew_create(struct crew *crew, unsigned count, uint32_t poll_us, struct err *err)
+int crew_create(struct crew *crew, struct probe_run *run, unsigned count, uint32_t poll_us,
+                struct err *err)
 {
     const struct executor_config config = {.poll_us_max = poll_us};
     int ret;
 
-    *crew = (struct crew){.count = count};
+    *crew = (struct crew){.run = run, .count = count};
     for (unsigned i = 0; i < count; i++) {
         ret = executor_create(&crew->executors[i], &config, err);
         if (ret)
             goto destroy;
+        ret = load_tasks_create(&crew->load[i], run);
+        if (ret) {
+            ret = err_set(err, ret, "not enough memory for the load; choose fewer --load-tasks");
+            goto destroy;
+        }
     }
     if (count == CREW_SIZE_MAX) {
         ret = -pthread_create(&crew->thread, NULL, second_main, crew);
@@ -64,26 +65,18 @@ int crew_create(struct crew *crew, unsigned count, uint32_t poll_us, struct err 
     return 0;
 
 destroy:
-    for (unsigned i = 0; i < count; i++)
-        executor_destroy(crew->executors[i]);
+    crew_destroy(crew);
     return ret;
 }
 
-void crew_run(struct crew *crew, uint64_t *delay_ns)
+void crew_run(struct crew *crew)
 {
-    gate_set(crew, GATE_OPEN);
-    *delay_ns += run_one(crew->executors[0]);
-    second_join(crew);
-    *delay_ns += crew->run_delay_ns;
-}
-
-void crew_destroy(struct crew *crew)
-{
-    /* Of one that has run the thread is gone already. */
-    if (atomic_load_explicit(&crew->gate, memory_order_relaxed) == GATE_CLOSED) {
-        gate_set(crew, GATE_DISMISSED);
-        second_join(crew);
-    }
     for (unsigned i = 0; i < crew->count; i++)
-        executor_destroy(crew->executors[i]);
+        load_tasks_spawn(crew->load[i], crew->run->load_tasks, crew->executors[i]);
+    atomic_store_explicit(&crew->gate, GATE_OPEN, memory_order_release);
+    futex_wake(&crew->gate, 1);
+    crew->run->run_delay_ns += run_one(crew->executors[0]);
+    if (crew->count == CREW_SIZE_MAX)
+        CHECK_CMP(pthread_join(crew->thread, NULL), ==, 0);
+    crew->run->run_delay_ns += crew->run_delay_ns;
 }

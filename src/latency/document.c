@@ -55,11 +55,13 @@ static json_t *case_to_json(const struct session *session, const struct probe *p
                             const struct session_case *one, enum session_condition condition)
 {
     const struct histogram *histogram = one->histogram;
-    json_t *object = json_pack(
-        "{s:s, s:s, s:i, s:s, s:I, s:I, s:f}", "name", probe->name, "title", probe->title,
-        "load_threads", condition == SESSION_LOADED ? (int)session->options->load_count : 0, "unit",
-        "ns", "samples", (json_int_t)histogram_count(histogram), "min",
-        (json_int_t)histogram_min(histogram), "mean", histogram_mean(histogram));
+    const struct load_size load =
+        condition == SESSION_LOADED ? session->options->load : (struct load_size){0};
+    json_t *object =
+        json_pack("{s:s, s:s, s:i, s:i, s:s, s:I, s:I, s:f}", "name", probe->name, "title",
+                  probe->title, "load_threads", (int)load.threads, "load_tasks", (int)load.tasks,
+                  "unit", "ns", "samples", (json_int_t)histogram_count(histogram), "min",
+                  (json_int_t)histogram_min(histogram), "mean", histogram_mean(histogram));
 
     object = percentiles_add(object, histogram);
     if (!object ||
@@ -91,9 +93,9 @@ json_t *result_to_json(const struct session *session)
                 return NULL;
             }
         }
-    return json_pack("{s:s, s:i, s:I, s:i, s:i, s:f, s:b, s:o}", "kernel", host.kernel, "cpus",
+    return json_pack("{s:s, s:i, s:I, s:i, s:i, s:i, s:f, s:b, s:o}", "kernel", host.kernel, "cpus",
                      (int)host.cpus, "seed", (json_int_t)options->seed, "load_threads",
-                     (int)options->load_count, "poll_us", (int)options->poll_us, "clock_ns",
-                     session->clock_ns, "disk_is_direct", session->disk_is_direct, "measurements",
-                     cases);
+                     (int)options->load.threads, "load_tasks", (int)options->load.tasks, "poll_us",
+                     (int)options->poll_us, "clock_ns", session->clock_ns, "disk_is_direct",
+                     session->disk_is_direct, "measurements", cases);
 }

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -43,18 +45,44 @@ static int memory_open(int *out, struct err *err)
     return 0;
 }
 
+int files_create_named(const char *directory, int flags)
+{
+    char path[PATH_MAX];
+    int fd;
+
+    if ((size_t)snprintf(path, sizeof(path), "%s/ringvm-latency-XXXXXX", directory) >= sizeof(path))
+        return -ENAMETOOLONG;
+    fd = mkostemp(path, flags | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    unlink(path);
+    return fd;
+}
+
+/* EISDIR: what open says where nobody knows O_TMPFILE. */
+static int disk_create(struct files *files, const char *directory, int flags)
+{
+    int fd = open(directory, O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC | flags, 0600);
+
+    if (fd >= 0)
+        return fd;
+    if (errno != EOPNOTSUPP && errno != EISDIR)
+        return -errno;
+    files->was_named = true;
+    return files_create_named(directory, flags);
+}
+
 static int disk_open(struct files *files, const char *directory, struct err *err)
 {
-    const int flags = O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC;
     int ret;
 
     files->is_direct = true;
-    files->disk_fd = open(directory, flags | O_DIRECT, 0600);
-    if (files->disk_fd < 0 && errno == EINVAL) {
+    files->disk_fd = disk_create(files, directory, O_DIRECT);
+    if (files->disk_fd == -EINVAL) {
         files->is_direct = false;
-        files->disk_fd = open(directory, flags, 0600);
+        files->disk_fd = disk_create(files, directory, 0);
     }
-    ret = files->disk_fd < 0 ? -errno : fill(files->disk_fd);
+    ret = files->disk_fd < 0 ? files->disk_fd : fill(files->disk_fd);
     if (ret)
         return err_set(err, ret, "%s: cannot make a file of 16 MiB: %s; choose another --directory",
                        directory, strerror(-ret));

@@ -43,6 +43,7 @@ static enum task_verdict reader_poll(struct task *task)
             AWAIT(task, READER_OP, op_is_done(&reader->op));
             if (reader->op.result != (reader->reads ? FILES_BLOCK_SIZE : 0)) {
                 reader->result = reader->op.result < 0 ? reader->op.result : -EIO;
+                probe_end(reader->run);
                 break;
             }
         } while (!probe_record(reader->run, reader->begin_ns, clock_now_ns()));
@@ -55,14 +56,14 @@ static int measure(struct probe_run *run, int fd, struct err *err)
     static const struct task_type type = {.name = "reader", .poll = reader_poll};
     struct reader reader = {.run = run, .reads = fd >= 0};
     struct crew crew;
-    int ret = crew_create(&crew, 1, run->poll_us, err);
+    int ret = crew_create(&crew, run, 1, run->poll_us, err);
 
     if (ret)
         return ret;
     if (reader.reads)
         reader.file = io_file_register(crew.executors[0], fd);
     task_spawn(&reader.task, crew.executors[0], &type);
-    crew_run(&crew, &run->run_delay_ns);
+    crew_run(&crew);
     if (reader.reads)
         io_file_unregister(crew.executors[0], &reader.file);
     crew_destroy(&crew);

@@ -113,7 +113,7 @@ static int measure(struct probe_run *run, unsigned threads, struct err *err)
     static const struct task_type type = {.name = "lock player", .poll = player_poll};
     struct lock_scene scene = {.run = run, .unlocker = NOBODY, .holder = NOBODY};
     struct crew crew;
-    int ret = crew_create(&crew, threads, run->poll_us, err);
+    int ret = crew_create(&crew, run, threads, run->poll_us, err);
 
     if (ret)
         return ret;
@@ -122,7 +122,7 @@ static int measure(struct probe_run *run, unsigned threads, struct err *err)
         scene.players[i].index = i;
         task_spawn(&scene.players[i].task, crew.executors[i % threads], &type);
     }
-    crew_run(&crew, &run->run_delay_ns);
+    crew_run(&crew);
     crew_destroy(&crew);
     return 0;
 }

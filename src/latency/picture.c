@@ -15,11 +15,11 @@ int result_draw(const struct session *session, const char *path, struct err *err
     const struct latency_options *options = session->options;
     struct result_host host = result_host_get();
     struct percentile_panel panels[PROBE_COUNT];
-    char notes[PROBE_COUNT][64], subtitle[256], loaded[64], footnote[160];
+    char notes[PROBE_COUNT][64], subtitle[256], loaded[96], footnote[160];
     struct percentile_chart chart = {
         .title = "Latency: the usual case, and the rare ones",
         .subtitle = subtitle,
-        .curve_names = {"without load", options->load_count ? loaded : NULL},
+        .curve_names = {"without load", load_size_is_zero(&options->load) ? NULL : loaded},
         .footnote = footnote,
         .panels = panels,
     };
@@ -28,8 +28,7 @@ int result_draw(const struct session *session, const char *path, struct err *err
              "ringvm latency on %s, %ld cpu%s: %g s each, seed %" PRIu64, host.kernel, host.cpus,
              host.cpus == 1 ? "" : "s", (double)options->duration_ns / (double)NS_PER_S,
              options->seed);
-    snprintf(loaded, sizeof(loaded), "with %u busy thread%s", options->load_count,
-             options->load_count == 1 ? "" : "s");
+    snprintf(loaded, sizeof(loaded), "with %s", result_load_get(&options->load).text);
     snprintf(footnote, sizeof(footnote), "One read of the clock, %.0f ns, is in every figure.%s",
              session->clock_ns,
              session_is_disturbed(session)
@@ -41,7 +40,10 @@ int result_draw(const struct session *session, const char *path, struct err *err
 
         if (!cases[SESSION_QUIET].histogram)
             continue;
-        snprintf(notes[index], sizeof(notes[index]), "%s samples%s",
+        snprintf(notes[index], sizeof(notes[index]), "%s%s samples%s",
+                 probes[i].measure == disk_measure && !session->disk_is_direct
+                     ? "through the page cache, "
+                     : "",
                  quantity_of_count(histogram_count(cases[SESSION_QUIET].histogram)).text,
                  session_case_is_disturbed(&cases[SESSION_QUIET], SESSION_QUIET) ? " *" : "");
         panels[index] = (struct percentile_panel){

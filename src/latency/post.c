@@ -104,7 +104,7 @@ static int measure(struct probe_run *run, uint32_t poll_us, struct err *err)
     struct post_scene scene = {.run = run, .spin_ns = poll_us * NS_PER_US};
     struct crew crew;
     pthread_t client;
-    int ret = crew_create(&crew, 1, poll_us, err);
+    int ret = crew_create(&crew, run, 1, poll_us, err);
 
     if (ret)
         return ret;
@@ -112,13 +112,14 @@ static int measure(struct probe_run *run, uint32_t poll_us, struct err *err)
     ret = -pthread_create(&client, NULL, client_main, &scene);
     if (ret) {
         ret = err_set(err, ret, "cannot start a thread: %s", strerror(-ret));
+        probe_end(run);
         atomic_store_explicit(&scene.is_over, true, memory_order_relaxed);
         client_post(&scene, REPLY_UNIT);
-        crew_run(&crew, &run->run_delay_ns);
+        crew_run(&crew);
         crew_destroy(&crew);
         return ret;
     }
-    crew_run(&crew, &run->run_delay_ns);
+    crew_run(&crew);
     /* Before the executor goes: the last post may still be on its way out of task_wake. */
     pthread_join(client, NULL);
     run->run_delay_ns += scene.run_delay_ns;

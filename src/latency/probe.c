@@ -27,7 +27,7 @@ _Static_assert(array_count(probes) == PROBE_COUNT, "PROBE_COUNT says how many th
 
 bool probe_record(struct probe_run *run, uint64_t begin_ns, uint64_t end_ns)
 {
-    if (run->is_over)
+    if (probe_is_over(run))
         return true;
     if (run->warm_up_left) {
         run->warm_up_left--;
@@ -35,6 +35,7 @@ bool probe_record(struct probe_run *run, uint64_t begin_ns, uint64_t end_ns)
     }
     /* Clocks of two cpus may differ by a few nanoseconds. */
     histogram_record(run->histogram, end_ns - u64_min(begin_ns, end_ns));
-    run->is_over = !--run->samples_left || end_ns >= run->deadline_ns;
-    return run->is_over;
+    if (!--run->samples_left || end_ns >= run->deadline_ns)
+        probe_end(run);
+    return probe_is_over(run);
 }

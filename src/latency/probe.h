@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/err.h"
 #include "latency/files.h"
@@ -25,10 +26,23 @@ struct probe_run {
     uint64_t samples_left;
     uint64_t random;       /* state of random_next, never 0 */
     uint32_t poll_us;      /* how long executors poll before they sleep */
+    uint32_t load_tasks;   /* busy tasks in each executor, see load.h */
     uint32_t warm_up_left; /* PROBE_WARM_UP at the start */
-    bool is_over;
+    atomic_bool is_over;
     uint64_t run_delay_ns; /* result: how long its threads waited for a cpu */
 };
+
+/* Any thread. */
+static inline bool probe_is_over(const struct probe_run *run)
+{
+    return atomic_load_explicit(&run->is_over, memory_order_relaxed);
+}
+
+/* After a failure; else probe_record knows. */
+static inline void probe_end(struct probe_run *run)
+{
+    atomic_store_explicit(&run->is_over, true, memory_order_relaxed);
+}
 
 struct probe {
     const char *name;

@@ -22,6 +22,20 @@ struct result_host result_host_get(void)
     return host;
 }
 
+struct result_load result_load_get(const struct load_size *size)
+{
+    struct result_load load = {""};
+    size_t length = 0;
+
+    if (size->threads)
+        length = (size_t)snprintf(load.text, sizeof(load.text), "%u busy thread%s%s", size->threads,
+                                  size->threads == 1 ? "" : "s", size->tasks ? ", " : "");
+    if (size->tasks)
+        snprintf(load.text + length, sizeof(load.text) - length, "%u busy task%s in each executor",
+                 size->tasks, size->tasks == 1 ? "" : "s");
+    return load;
+}
+
 static void row_print(struct table *table, const char *label, const struct session_case *one,
                       enum session_condition condition)
 {
@@ -41,6 +55,18 @@ static void row_print(struct table *table, const char *label, const struct sessi
     table_cell(table, "%s", quantity_of_count(histogram_count(histogram)).text);
 }
 
+static void disk_note_print(const struct session *session, FILE *out)
+{
+    const char *directory = session->options->directory;
+
+    if (!session->disk_is_direct)
+        fprintf(out, "%s cannot bypass the page cache (O_DIRECT): the file was read through it.\n",
+                directory);
+    if (session->disk_was_named)
+        fprintf(out, "%s has no files without a name (O_TMPFILE): the file had one for a moment.\n",
+                directory);
+}
+
 static void notes_print(const struct session *session, FILE *out)
 {
     uint64_t delay_ns = 0, wall_ns = 0;
@@ -52,9 +78,8 @@ static void notes_print(const struct session *session, FILE *out)
             continue;
         wall_ns += quiet->wall_ns;
         delay_ns += quiet->run_delay_ns;
-        if (probes[i].measure == disk_measure && !session->disk_is_direct)
-            fprintf(out, "The disk's file system cannot bypass the page cache: it was read through "
-                         "it.\n");
+        if (probes[i].measure == disk_measure)
+            disk_note_print(session, out);
     }
     fprintf(out, "Every figure has one read of the clock in it: %.0f ns.\n", session->clock_ns);
     if (session_is_disturbed(session))
@@ -72,25 +97,25 @@ int result_print(const struct session *session, FILE *out, bool styled)
                                                   {"max", TABLE_RIGHT},   {"samples", TABLE_RIGHT}};
     const struct latency_options *options = session->options;
     struct result_host host = result_host_get();
-    char loaded[64];
     struct table *table;
     int ret = table_create(&table, columns, array_count(columns));
 
     if (ret)
         return ret;
-    snprintf(loaded, sizeof(loaded), "  %u busy thread%s", options->load_count,
-             options->load_count == 1 ? "" : "s");
     for (unsigned i = 0; i < PROBE_COUNT; i++) {
         const struct session_case *cases = session->cases[i];
 
         if (cases[SESSION_QUIET].histogram)
             row_print(table, probes[i].title, &cases[SESSION_QUIET], SESSION_QUIET);
         if (cases[SESSION_LOADED].histogram)
-            row_print(table, loaded, &cases[SESSION_LOADED], SESSION_LOADED);
+            row_print(table, "  with load", &cases[SESSION_LOADED], SESSION_LOADED);
     }
-    fprintf(out, "%s, %ld cpu%s, %g s each, executors poll for %u µs, seed %" PRIu64 "\n\n",
+    fprintf(out, "%s, %ld cpu%s, %g s each, executors poll for %u µs, seed %" PRIu64 "\n",
             host.kernel, host.cpus, host.cpus == 1 ? "" : "s",
             (double)options->duration_ns / (double)NS_PER_S, options->poll_us, options->seed);
+    if (!load_size_is_zero(&options->load))
+        fprintf(out, "load: %s\n", result_load_get(&options->load).text);
+    fputc('\n', out);
     table_print(table, out, styled);
     fputc('\n', out);
     notes_print(session, out);

@@ -21,11 +21,11 @@ extern const struct result_percentile result_percentiles[RESULT_PERCENTILE_COUNT
 must_check int result_print(const struct session *session, FILE *out, bool styled);
 
 /*
- * {"kernel", "cpus", "seed", "load_threads", "poll_us", "clock_ns", "disk_is_direct",
- *  "measurements": [{"name", "title", "load_threads", "samples", "unit": "ns", "min", "mean",
- * "p50", "p90", "p99", "p99.9", "p99.99", "max", "run_delay_share", "disturbed", "curve":
- * [[percent, ns], ...]}, ...]} A percentile that no sample lies beyond is null. The caller's, or
- * NULL when there is no memory.
+ * {"kernel", "cpus", "seed", "load_threads", "load_tasks", "poll_us", "clock_ns",
+ *  "disk_is_direct", "measurements": [{"name", "title", "load_threads", "load_tasks", "samples",
+ *  "unit": "ns", "min", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max", "run_delay_share",
+ *  "disturbed", "curve": [[percent, ns], ...]}, ...]} A percentile that no sample lies beyond is
+ * null. The caller's, or NULL when there is no memory.
  */
 must_check json_t *result_to_json(const struct session *session);
 
@@ -39,3 +39,10 @@ struct result_host {
 };
 
 struct result_host result_host_get(void);
+
+/* "2 busy threads, 4 busy tasks in each executor" */
+struct result_load {
+    char text[80];
+};
+
+struct result_load result_load_get(const struct load_size *size);

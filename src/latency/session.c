@@ -38,6 +38,11 @@ static void plan_shuffle(struct plan *plan, uint64_t *random)
     }
 }
 
+static unsigned condition_count(const struct latency_options *options)
+{
+    return load_size_is_zero(&options->load) ? SESSION_LOADED : SESSION_CONDITION_COUNT;
+}
+
 /* The quickest batch: the others were interrupted. */
 static double clock_measure(void)
 {
@@ -53,8 +58,14 @@ static double clock_measure(void)
     return (double)batch_ns_min / CLOCK_READS;
 }
 
+/* The first rounds take what does not divide evenly: all together take what was asked for. */
+static uint64_t samples_of_round(const struct latency_options *options, unsigned round)
+{
+    return options->samples_max / SESSION_ROUNDS + (round < options->samples_max % SESSION_ROUNDS);
+}
+
 static int measure(struct session *session, unsigned index, enum session_condition condition,
-                   const struct files *files, uint64_t *random, struct err *err)
+                   uint64_t samples, const struct files *files, uint64_t *random, struct err *err)
 {
     const struct latency_options *options = session->options;
     struct session_case *one = &session->cases[index][condition];
@@ -63,9 +74,10 @@ static int measure(struct session *session, unsigned index, enum session_conditi
         .histogram = one->histogram,
         .files = files,
         .deadline_ns = begin_ns + options->duration_ns / SESSION_ROUNDS,
-        .samples_left = u64_max(options->samples_max / SESSION_ROUNDS, 1),
+        .samples_left = samples,
         .random = *random,
         .poll_us = options->poll_us,
+        .load_tasks = condition == SESSION_LOADED ? options->load.tasks : 0,
         .warm_up_left = PROBE_WARM_UP,
     };
     int ret = probes[index].measure(&run, err);
@@ -89,16 +101,17 @@ static void progress_print(FILE *progress, unsigned round, enum session_conditio
 static int round_run(struct session *session, unsigned round, struct plan *plan, struct load *load,
                      const struct files *files, uint64_t *random, FILE *progress, struct err *err)
 {
-    unsigned conditions = load->count ? SESSION_CONDITION_COUNT : SESSION_LOADED;
+    uint64_t samples = samples_of_round(session->options, round);
+    unsigned conditions = condition_count(session->options);
 
     plan_shuffle(plan, random);
     for (unsigned condition = 0; condition < conditions; condition++) {
         load_set_busy(load, condition == SESSION_LOADED);
-        for (unsigned i = 0; i < plan->count; i++) {
+        for (unsigned i = 0; i < plan->count && samples; i++) {
             int ret;
 
             progress_print(progress, round, condition, plan->probes[i]);
-            ret = measure(session, plan->probes[i], condition, files, random, err);
+            ret = measure(session, plan->probes[i], condition, samples, files, random, err);
             if (ret)
                 return ret;
         }
@@ -108,7 +121,7 @@ static int round_run(struct session *session, unsigned round, struct plan *plan,
 
 static int histograms_create(struct session *session, const struct plan *plan, struct err *err)
 {
-    unsigned conditions = session->options->load_count ? SESSION_CONDITION_COUNT : SESSION_LOADED;
+    unsigned conditions = condition_count(session->options);
 
     for (unsigned i = 0; i < plan->count; i++)
         for (unsigned condition = 0; condition < conditions; condition++)
@@ -130,7 +143,8 @@ int session_run(struct session *session, const struct latency_options *options, 
                 struct err *err)
 {
     struct plan plan = plan_make(options);
-    uint64_t random = options->seed;
+    /* Distinct for each seed, and never 0. */
+    uint64_t random = options->seed * 2 + 1;
     struct files files;
     struct load load;
     int ret;
@@ -143,7 +157,8 @@ int session_run(struct session *session, const struct latency_options *options, 
     if (ret)
         goto destroy;
     session->disk_is_direct = files.is_direct;
-    ret = load_create(&load, options->load_count, err);
+    session->disk_was_named = files.was_named;
+    ret = load_create(&load, options->load.threads, err);
     if (ret)
         goto close_files;
     for (unsigned round = 0; round < SESSION_ROUNDS && !ret; round++)

@@ -27,6 +27,7 @@ struct session {
     struct session_case cases[PROBE_COUNT][SESSION_CONDITION_COUNT];
     double clock_ns;     /* what one read of the clock costs */
     bool disk_is_direct; /* the disk was read past the page cache */
+    bool disk_was_named; /* its file had a name at first */
 };
 
 /*

@@ -35,12 +35,12 @@ int timer_measure(struct probe_run *run, struct err *err)
     static const struct task_type type = {.name = "sleeper", .poll = sleeper_poll};
     struct sleeper sleeper = {.run = run};
     struct crew crew;
-    int ret = crew_create(&crew, 1, run->poll_us, err);
+    int ret = crew_create(&crew, run, 1, run->poll_us, err);
 
     if (ret)
         return ret;
     task_spawn(&sleeper.task, crew.executors[0], &type);
-    crew_run(&crew, &run->run_delay_ns);
+    crew_run(&crew);
     crew_destroy(&crew);
     return 0;
 }

@@ -14,7 +14,7 @@ static enum task_verdict player_poll(struct wake_scene *scene, unsigned self)
 {
     uint64_t now_ns = clock_now_ns();
 
-    if (scene->run->is_over)
+    if (probe_is_over(scene->run))
         return TASK_DONE;
     if (scene->turn != self)
         return TASK_PENDING;
@@ -23,7 +23,7 @@ static enum task_verdict player_poll(struct wake_scene *scene, unsigned self)
     scene->turn = !self;
     scene->woken_ns = clock_now_ns();
     task_wake(&scene->tasks[!self]);
-    return scene->run->is_over ? TASK_DONE : TASK_PENDING;
+    return probe_is_over(scene->run) ? TASK_DONE : TASK_PENDING;
 }
 
 static enum task_verdict player_0_poll(struct task *task)
@@ -42,13 +42,13 @@ int wake_measure(struct probe_run *run, struct err *err)
                                               {.name = "pong", .poll = player_1_poll}};
     struct wake_scene scene = {.run = run};
     struct crew crew;
-    int ret = crew_create(&crew, 1, run->poll_us, err);
+    int ret = crew_create(&crew, run, 1, run->poll_us, err);
 
     if (ret)
         return ret;
     for (unsigned i = 0; i < 2; i++)
         task_spawn(&scene.tasks[i], crew.executors[0], &types[i]);
-    crew_run(&crew, &run->run_delay_ns);
+    crew_run(&crew);
     crew_destroy(&crew);
     return 0;
 }

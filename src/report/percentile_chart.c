@@ -145,7 +145,7 @@ static const struct figure {
     const char *name;
     uint32_t milli_percent;
     double x;
-} figures[] = {{"p50", 50000, 0}, {"p99", 99000, 84}, {"p99.9", 99900, 168}, {"max", 100000, 264}};
+} figures[] = {{"p50", 50000, 0}, {"p99", 99000, 83}, {"p99.9", 99900, 167}, {"max", 100000, 268}};
 
 static void figures_draw(FILE *out, const struct histogram *histogram, unsigned curve, double y)
 {
@@ -207,15 +207,28 @@ static void times_draw(FILE *out, const struct scale *scale)
                      "muted small end", "%s", names[decade]);
 }
 
-/* The label of the last line that has room says the unit. */
+/* Of a character in any font that the style names, and between two labels. */
+#define LABEL_CHARACTER_WIDTH 6.7
+#define LABEL_GAP             7
+
+/* The first one says the unit. One that would touch the last one that was drawn is left out. */
 static void percentiles_draw(FILE *out, const struct scale *scale)
 {
-    svg_text(out, x_of(scale, 1, 2), PLOT_HEIGHT + 18, "muted small middle", "50");
-    for (unsigned nine = 1; nine <= scale->nines; nine++)
-        svg_text(out, PANEL_WIDTH * nine / scale->nines, PLOT_HEIGHT + 18,
-                 nine + 0.4 > scale->nines ? "muted small end" : "muted small middle", "%.*f%s",
-                 nine < 3 ? 0 : (int)nine - 2, 100 - 100 * pow(10, -(double)nine),
-                 nine + 1 > scale->nines ? " %" : "");
+    double x = x_of(scale, 1, 2), end = x + 2 * LABEL_CHARACTER_WIDTH;
+
+    svg_text(out, x, PLOT_HEIGHT + 18, "muted small middle", "50 %%");
+    for (unsigned nine = 1; nine <= scale->nines; nine++) {
+        char label[24];
+        double width = LABEL_CHARACTER_WIDTH * snprintf(label, sizeof(label), "%.*f",
+                                                        nine < 3 ? 0 : (int)nine - 2,
+                                                        100 - 100 * pow(10, -(double)nine));
+
+        x = PANEL_WIDTH * nine / scale->nines;
+        if (x - width / 2 < end + LABEL_GAP)
+            continue;
+        svg_text(out, x, PLOT_HEIGHT + 18, "muted small middle", "%s", label);
+        end = x + width / 2;
+    }
 }
 
 static unsigned column_count(const struct percentile_chart *chart)

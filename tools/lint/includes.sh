@@ -12,7 +12,7 @@ may_include() {
     exec)    echo "exec base" ;;
     sync)    echo "sync exec base" ;;
     stress)  echo "stress cli report sync exec base" ;;
-    latency) echo "latency report sync exec base" ;;
+    latency) echo "latency cli report sync exec base" ;;
     mem)     echo "mem base" ;;
     bus)     echo "bus exec base mem" ;;
     chardev) echo "chardev exec base" ;;

@@ -15,7 +15,7 @@ static struct latency_options quick(void)
     struct latency_options options = {.duration_ns = 60 * NS_PER_S,
                                       .samples_max = 100,
                                       .seed = 3,
-                                      .load_count = 1,
+                                      .load = {.threads = 1, .tasks = 2},
                                       .poll_us = 0,
                                       .directory = "/nowhere"};
 
@@ -65,15 +65,47 @@ Test(session, measures_what_was_asked_for_with_and_without_load)
     session_destroy(&session);
 }
 
-Test(session, without_load_threads_there_is_no_measurement_with_load)
+Test(session, where_there_is_no_load_there_is_no_measurement_with_load)
 {
     struct latency_options options = quick();
     struct session session;
 
-    options.load_count = 0;
+    options.load = (struct load_size){0};
     session = measured(&options);
     for (unsigned i = 0; i < PROBE_COUNT; i++)
         cr_assert_null(session.cases[i][SESSION_LOADED].histogram);
+    session_destroy(&session);
+}
+
+/* Not 0 for 3, and not 5; nor 5 for 7. */
+Test(session, takes_as_many_samples_as_were_asked_for)
+{
+    static const unsigned counts[] = {1, 3, 7, 103};
+    struct latency_options options = quick();
+
+    for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
+        struct session session;
+
+        options.samples_max = counts[i];
+        session = measured(&options);
+        for (unsigned condition = 0; condition < SESSION_CONDITION_COUNT; condition++)
+            cr_assert_eq(histogram_count(session.cases[0][condition].histogram), counts[i]);
+        session_destroy(&session);
+    }
+}
+
+/* Tasks that compute stand between a wake-up and the run: as many as were asked for, each for
+ * longer than a wake-up takes. */
+Test(session, the_load_is_in_the_executor_too)
+{
+    struct latency_options options = quick();
+    struct session session;
+    const struct session_case *cases = session.cases[0];
+
+    options.load = (struct load_size){.tasks = 8};
+    session = measured(&options);
+    cr_assert_gt(histogram_percentile(cases[SESSION_LOADED].histogram, 90000),
+                 histogram_percentile(cases[SESSION_QUIET].histogram, 50000));
     session_destroy(&session);
 }
 
@@ -129,7 +161,9 @@ Test(result, the_table_has_a_row_for_each_case_and_says_when_the_machine_was_bus
     text = printed(&session);
     cr_assert_not_null(strstr(text, "\nwake to run "), "%s", text);
     cr_assert_not_null(strstr(text, "\nI/O: no-op "), "%s", text);
-    cr_assert_not_null(strstr(text, "\n  1 busy thread "), "%s", text);
+    cr_assert_not_null(strstr(text, "\n  with load "), "%s", text);
+    cr_assert_not_null(strstr(text, "\nload: 1 busy thread, 2 busy tasks in each executor\n"), "%s",
+                       text);
     cr_assert_null(strstr(text, "timer"), "%s", text);
     cr_assert_null(strstr(text, "busy:"), "%s", text);
     free(text);
@@ -141,6 +175,34 @@ Test(result, the_table_has_a_row_for_each_case_and_says_when_the_machine_was_bus
     cr_assert_not_null(strstr(text, "for 50.0 % of the time"), "%s", text);
     free(text);
     session_destroy(&session);
+}
+
+static void prints_of_the_disk(bool is_direct, bool was_named, const char *line)
+{
+    struct latency_options options = quick();
+    struct session session;
+    char *text;
+
+    for (unsigned i = 0; i < PROBE_COUNT; i++)
+        options.selected[i] = !strcmp(probes[i].name, "disk");
+    options.directory = "/tmp";
+    session = measured(&options);
+    session.disk_is_direct = is_direct;
+    session.disk_was_named = was_named;
+    text = printed(&session);
+    if (line)
+        cr_assert_not_null(strstr(text, line), "%s", text);
+    else
+        cr_assert_null(strstr(text, "/tmp"), "%s", text);
+    free(text);
+    session_destroy(&session);
+}
+
+Test(result, what_a_directory_cannot_do_is_said_in_a_line)
+{
+    prints_of_the_disk(true, false, NULL);
+    prints_of_the_disk(false, false, "\n/tmp cannot bypass the page cache (O_DIRECT): ");
+    prints_of_the_disk(true, true, "\n/tmp has no files without a name (O_TMPFILE): ");
 }
 
 Test(result, json_has_what_the_table_has_and_a_curve_that_rises)
@@ -162,6 +224,7 @@ Test(result, json_has_what_the_table_has_and_a_curve_that_rises)
 
         cr_assert_str_eq(json_string_value(json_object_get(one, "name")), i < 2 ? "wake" : "nop");
         cr_assert_eq(json_integer_value(json_object_get(one, "load_threads")), (int)i % 2);
+        cr_assert_eq(json_integer_value(json_object_get(one, "load_tasks")), (int)i % 2 * 2);
         cr_assert_eq(json_integer_value(json_object_get(one, "samples")), 100);
         cr_assert_eq((uint64_t)json_integer_value(json_object_get(one, "p50")),
                      histogram_percentile(histogram, 50000));
@@ -197,7 +260,7 @@ Test(result, the_picture_has_a_panel_for_each_measurement)
     cr_assert_gt(read(fd, text, sizeof(text) - 1), 0);
     cr_assert_not_null(strstr(text, ">wake to run"));
     cr_assert_not_null(strstr(text, ">I/O: no-op"));
-    cr_assert_not_null(strstr(text, ">with 1 busy thread<"));
+    cr_assert_not_null(strstr(text, ">with 1 busy thread, 2 busy tasks in each executor<"));
     cr_assert_null(strstr(text, "timer"));
     close(fd);
     unlink(path);

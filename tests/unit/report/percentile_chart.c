@@ -197,3 +197,41 @@ Test(svg, text_is_escaped_and_control_characters_are_dropped)
     cr_assert_str_eq(text, "a&lt;b&gt;&amp;&quot;c&quot;µ");
     free(text);
 }
+
+/* Labels of percentiles are centred, at 6.7 pixels a character. */
+static unsigned assert_labels_are_apart(const char *text)
+{
+    static const char tail[] = "class=\"muted small middle\">";
+    unsigned count = 0;
+    double end = -100;
+
+    for (const char *at = strstr(text, tail); at; at = strstr(at + 1, tail)) {
+        const char *label = at + sizeof(tail) - 1, *begin = at;
+        double width = 6.7 * (double)strcspn(label, "<"), x;
+
+        while (strncmp(begin, "<text x=\"", 9) != 0)
+            begin--;
+        x = strtod(begin + 9, NULL);
+        cr_assert_geq(x - width / 2, end, "%.20s", label);
+        end = x + width / 2;
+        count++;
+    }
+    return count;
+}
+
+Test(percentile_chart, labels_of_percentiles_do_not_touch)
+{
+    static const uint64_t counts[] = {3, 30, 4000, 10000000};
+    static const unsigned labels[] = {1, 2, 4, 7}; /* the last one has no room for 99.9999 */
+
+    for (unsigned i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
+        struct histogram *histogram = spread(counts[i], 1);
+        const struct percentile_panel panel = {"only", "", {histogram, NULL}};
+        char *text = draw(&panel, 1);
+
+        cr_assert_not_null(strstr(text, ">50 %<"));
+        cr_assert_eq(assert_labels_are_apart(text), labels[i], "%u", i);
+        free(text);
+        histogram_destroy(histogram);
+    }
+}
