@@ -41,14 +41,15 @@ guest-all: build/ringvm
 
 .PHONY: test test-all demo shell
 # Each step is a make of its own: what deps installs changes the flags that this one has read already.
+JOBS ?= $(shell nproc)
 test: deps
-	$(MAKE) unit
-	$(MAKE) asan
-	$(MAKE) tsan
+	$(MAKE) -j$(JOBS) unit
+	$(MAKE) -j$(JOBS) asan
+	$(MAKE) -j$(JOBS) tsan
 	$(MAKE) model
 	$(MAKE) library-test
 	$(MAKE) bench-smoke
-	$(MAKE) lint
+	$(MAKE) -j$(JOBS) lint
 	$(MAKE) guest
 test-all: test
 	$(MAKE) stress-unit

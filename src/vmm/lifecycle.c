@@ -108,6 +108,8 @@ static void devices_drain(struct guest *guest)
 /* The same guest from its first instruction on; false when that fails, which ends it. */
 static bool restart(struct guest *guest)
 {
+    /* Some kernels reboot so on purpose; mostly it is a kernel or a host that is broken. */
+    bool faulted = guest->end == EXIT_RESET_TRIPLE_FAULT;
     int ret = guest_reset(guest, &guest->detail);
 
     if (!ret)
@@ -116,7 +118,8 @@ static bool restart(struct guest *guest)
         guest->end = EXIT_HOST_ERROR;
         return false;
     }
-    log_limited(&guest->log_limit, LOG_INFO, "the guest reboots");
+    log_limited(&guest->log_limit, faulted ? LOG_WARN : LOG_INFO, "the guest reboots%s",
+                faulted ? " after a triple fault" : "");
     guest->is_ending = false;
     guest->is_parked = false;
     vm_resume(guest->vm);
