@@ -3,6 +3,8 @@
  * it cost; its reference does the same work with what others have. main.c alternates the two.
  */
 #pragma once
+#include <sched.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "exec/executor.h"
@@ -59,7 +61,13 @@ double stopwatch_ns(const struct stopwatch *watch);
 
 /* Runs the tasks of an executor, and destroys it. Nanoseconds of a stopwatch. */
 double bench_run(struct executor *executor);
-/* The same of two executors at the same time, on two threads. Nanoseconds that passed. */
+/* The same of two executors at the same time, on two threads and cpus. Nanoseconds that passed. */
 double bench_run_two(struct executor *here, struct executor *there);
-/* `count` threads that begin together. Nanoseconds until the last one has ended. */
+/* `count` threads that begin together; two are on two cpus. Nanoseconds until the last one has
+ * ended. */
 double bench_threads(unsigned count, void (*run)(void *arg, unsigned index), void *arg);
+
+/* The first or the last of `cpus`. */
+int bench_cpu_at(const cpu_set_t *cpus, bool is_last);
+/* The calling thread, and so those that it creates. */
+void bench_pin_to(int cpu);

@@ -1,7 +1,8 @@
 /*
  * Locks that are free, and locks that many want. Who has a contended lock lets everybody else run
  * once while it holds it, so that all of them find it taken and wait: tasks by YIELD, threads by
- * sched_yield.
+ * sched_yield. With a short hold they do not: then tasks of one executor never find it taken, and
+ * threads only when they run at the same time.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -160,9 +161,18 @@ static double lone_pthread(const struct bench_size *size, unsigned parameter)
 
 /* ---- many want it ---- */
 
+/* In the parameter, beside how many there are: nobody lets others run while it has the lock. */
+enum { SHORT_HOLD = 1 << 16 };
+
+static unsigned rivals_of(unsigned parameter)
+{
+    return parameter & ~(unsigned)SHORT_HOLD;
+}
+
 struct rivals {
     struct amutex mutex;
     uint64_t count; /* guarded */
+    bool is_short;
 };
 
 struct rival {
@@ -172,70 +182,68 @@ struct rival {
     uint64_t left;
 };
 
-enum { LOCK = 1, HOLD };
+enum { LOCK = 1, HOLD, PAUSE };
 
 static enum task_verdict rival_poll(struct task *task)
 {
     struct rival *const rival = container_of(task, struct rival, task);
+    struct rivals *const rivals = rival->rivals;
 
     ASYNC_BEGIN(task)
         while (rival->left--) {
-            amutex_lock_start(&rival->lock, task, &rival->rivals->mutex, AMUTEX_EXCLUSIVE);
+            amutex_lock_start(&rival->lock, task, &rivals->mutex, AMUTEX_EXCLUSIVE);
             AWAIT(task, LOCK, amutex_lock_poll(&rival->lock));
-            YIELD(task, HOLD);
-            rival->rivals->count++;
-            amutex_unlock(&rival->rivals->mutex, AMUTEX_EXCLUSIVE);
+            if (!rivals->is_short)
+                YIELD(task, HOLD);
+            rivals->count++;
+            amutex_unlock(&rivals->mutex, AMUTEX_EXCLUSIVE);
+            if (rivals->is_short)
+                YIELD(task, PAUSE);
         }
         ASYNC_END(task);
 }
 
-static void rivals_spawn(struct rival *rival, struct rivals *rivals, uint64_t each,
-                         struct executor *executor)
+/* On one executor, or on two, which poll: what is measured is the lock, not how a thread falls
+ * asleep. */
+static double contended_on(unsigned executor_count, const struct bench_size *size,
+                           unsigned parameter)
 {
     static const struct task_type type = {.name = "rival", .poll = rival_poll};
+    unsigned count = rivals_of(parameter);
+    uint64_t each = (parameter & SHORT_HOLD ? size->locks : size->handovers) / count;
+    struct rival *tasks = bench_alloc(count, sizeof(*tasks));
+    struct rivals rivals = {.is_short = parameter & SHORT_HOLD};
+    struct executor *executors[2];
+    double ns;
 
-    rival->rivals = rivals;
-    rival->left = each;
-    task_spawn(&rival->task, executor, &type);
+    for (unsigned i = 0; i < executor_count; i++)
+        executors[i] = bench_executor(executor_count > 1 ? BENCH_POLL_US : 0);
+    for (unsigned i = 0; i < count; i++) {
+        tasks[i].rivals = &rivals;
+        tasks[i].left = each;
+        task_spawn(&tasks[i].task, executors[i % executor_count], &type);
+    }
+    ns = executor_count > 1 ? bench_run_two(executors[0], executors[1]) : bench_run(executors[0]);
+    CHECK_CMP(rivals.count, ==, each * count);
+    free(tasks);
+    return ns / (double)(each * count);
 }
 
 static double contended(const struct bench_size *size, unsigned parameter)
 {
-    uint64_t each = size->handovers / parameter;
-    struct rival *rivals = bench_alloc(parameter, sizeof(*rivals));
-    struct executor *executor = bench_executor(0);
-    struct rivals common = {.count = 0};
-    double ns;
-
-    for (unsigned i = 0; i < parameter; i++)
-        rivals_spawn(&rivals[i], &common, each, executor);
-    ns = bench_run(executor) / (double)(each * parameter);
-    CHECK_CMP(common.count, ==, each * parameter);
-    free(rivals);
-    return ns;
+    return contended_on(1, size, parameter);
 }
 
-/* On two executors. They poll: what is measured is the lock, not how a thread falls asleep. */
 static double contended_2(const struct bench_size *size, unsigned parameter)
 {
-    uint64_t each = size->switches / parameter;
-    struct rival *rivals = bench_alloc(parameter, sizeof(*rivals));
-    struct executor *executors[] = {bench_executor(BENCH_POLL_US), bench_executor(BENCH_POLL_US)};
-    struct rivals common = {.count = 0};
-    double ns;
-
-    for (unsigned i = 0; i < parameter; i++)
-        rivals_spawn(&rivals[i], &common, each, executors[i % 2]);
-    ns = bench_run_two(executors[0], executors[1]) / (double)(each * parameter);
-    CHECK_CMP(common.count, ==, each * parameter);
-    free(rivals);
-    return ns;
+    return contended_on(2, size, parameter);
 }
 
 struct thread_rivals {
     pthread_mutex_t mutex;
     uint64_t each;
     uint64_t count; /* guarded */
+    bool is_short;
 };
 
 static void thread_rival_run(void *arg, unsigned index)
@@ -245,7 +253,8 @@ static void thread_rival_run(void *arg, unsigned index)
     (void)index;
     for (uint64_t i = 0; i < common->each; i++) {
         pthread_mutex_lock(&common->mutex);
-        sched_yield();
+        if (!common->is_short)
+            sched_yield();
         common->count++;
         pthread_mutex_unlock(&common->mutex);
     }
@@ -253,11 +262,14 @@ static void thread_rival_run(void *arg, unsigned index)
 
 static double contended_threads(const struct bench_size *size, unsigned parameter)
 {
+    unsigned count = rivals_of(parameter);
+    bool is_short = parameter & SHORT_HOLD;
     struct thread_rivals common = {.mutex = PTHREAD_MUTEX_INITIALIZER,
-                                   .each = size->switches / parameter};
-    double ns = bench_threads(parameter, thread_rival_run, &common);
+                                   .each = (is_short ? size->locks : size->switches) / count,
+                                   .is_short = is_short};
+    double ns = bench_threads(count, thread_rival_run, &common);
 
-    CHECK_CMP(common.count, ==, common.each * parameter);
+    CHECK_CMP(common.count, ==, common.each * count);
     return ns / (double)common.count;
 }
 
@@ -275,6 +287,8 @@ static const struct bench benches[] = {
     {"mutex_contended_2", "ns", contended, "2 pthreads", contended_threads, 2},
     {"mutex_contended", "ns", contended, "8 pthreads", contended_threads, 8},
     {"mutex_contended_64", "ns", contended, "64 pthreads", contended_threads, 64},
+    {"mutex_short", "ns", contended, "8 pthreads", contended_threads, 8 | SHORT_HOLD},
+    {"mutex_2ex_short", "ns", contended_2, "8 pthreads", contended_threads, 8 | SHORT_HOLD},
     {"mutex_2ex_contended_2", "ns", contended_2, "2 pthreads", contended_threads, 2},
     {"mutex_2ex_contended_8", "ns", contended_2, "8 pthreads", contended_threads, 8},
     {"mutex_2ex_contended_64", "ns", contended_2, "64 pthreads", contended_threads, 64},

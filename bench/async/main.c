@@ -3,7 +3,9 @@
  * one run, so that a busy machine hurts both.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/compiler.h"
 #include "bench.h"
@@ -113,11 +115,21 @@ static void measure(const struct bench *bench, const struct config *config, stru
     fflush(stdout);
 }
 
+/* Beside how many cpus there are: above that others had to wait. */
+static void print_load(void)
+{
+    double average = 0;
+
+    if (getloadavg(&average, 1) == 1)
+        printf("load average %.2f on %ld cpus\n", average, sysconf(_SC_NPROCESSORS_ONLN));
+}
+
 static void measure_all(const struct config *config, struct report *report)
 {
     uint64_t delay_ns = run_delay_ns();
 
     print_sizes();
+    print_load();
     report_print_heading(stdout);
     for (size_t g = 0; g < array_count(groups); g++)
         for (unsigned b = 0; b < groups[g]->count; b++)
@@ -127,6 +139,7 @@ static void measure_all(const struct config *config, struct report *report)
            "one\n"
            "thread does alone, not off what threads do together\n",
            (double)(run_delay_ns() - delay_ns) / 1e6);
+    print_load();
 }
 
 int main(int argc, char **argv)

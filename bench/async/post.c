@@ -4,7 +4,6 @@
  * or libuv. The median of one run's latencies is its result, in microseconds.
  */
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -67,26 +66,6 @@ static double median_us(uint64_t *latencies_ns, uint64_t count)
     return (double)latencies_ns[middle] / (double)NS_PER_US;
 }
 
-/* The first or the last of those that the process may use. */
-static int cpu_at(const cpu_set_t *cpus, bool is_last)
-{
-    int found = -1;
-
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET((unsigned)cpu, cpus) && (found < 0 || is_last))
-            found = cpu;
-    return found;
-}
-
-static void pin_to(int cpu)
-{
-    cpu_set_t only;
-
-    CPU_ZERO(&only);
-    CPU_SET((unsigned)cpu, &only);
-    CHECK_CMP(sched_setaffinity(0, sizeof(only), &only), ==, 0);
-}
-
 /* The caller, and so the thread that it creates; returns where they were allowed before. */
 static cpu_set_t pin(enum way way)
 {
@@ -94,7 +73,7 @@ static cpu_set_t pin(enum way way)
 
     CHECK_CMP(sched_getaffinity(0, sizeof(before), &before), ==, 0);
     if (way != ASLEEP)
-        pin_to(cpu_at(&before, false));
+        bench_pin_to(bench_cpu_at(&before, false));
     return before;
 }
 
@@ -102,7 +81,7 @@ static cpu_set_t pin(enum way way)
 static void pin_other(enum way way, const cpu_set_t *cpus)
 {
     if (way == POLLING)
-        pin_to(cpu_at(cpus, true));
+        bench_pin_to(bench_cpu_at(cpus, true));
 }
 
 static void unpin(const cpu_set_t *before)

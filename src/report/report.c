@@ -61,15 +61,24 @@ void report_print_heading(FILE *out)
     fprintf(out, "%-22s %12s %12s %12s  %-12s %7s\n", "", "median", "min", "max", "unit", "ratio");
 }
 
+/* Two that count: also of a ratio that is next to nothing. */
+static int decimals_of(double ratio)
+{
+    return ratio >= 0.1 || ratio <= 0 ? 2 : ratio >= 0.01 ? 3 : 4;
+}
+
 void report_print_row(const struct report_row *row, FILE *out)
 {
     struct summary ours = summarize(&row->ours);
 
     fprintf(out, "%-22s %12.2f %12.2f %12.2f  %-12s", row->name, ours.median, ours.min, ours.max,
             row->unit);
-    if (row->reference && row->other.count)
-        fprintf(out, " %7.2f of %s (%.2f)", ours.median / report_median(&row->other),
-                row->reference, report_median(&row->other));
+    if (row->reference && row->other.count) {
+        double ratio = ours.median / report_median(&row->other);
+
+        fprintf(out, " %7.*f of %s (%.2f)", decimals_of(ratio), ratio, row->reference,
+                report_median(&row->other));
+    }
     fputc('\n', out);
 }
 

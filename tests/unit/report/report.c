@@ -59,6 +59,29 @@ Test(report, json_has_medians_spread_and_the_ratio_to_the_reference)
     json_decref(root);
 }
 
+Test(report, a_small_ratio_is_printed_with_digits_that_count)
+{
+    static const struct {
+        double ours;
+        const char *printed;
+    } cases[] = {
+        {150, " 1.50 of x"}, {12, " 0.12 of x"}, {1.2, " 0.012 of x"}, {0.12, " 0.0012 of x"}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        static struct report report;
+        struct report_row *row = report_add(&report, "row", "ns", "x");
+        char text[256] = "";
+        FILE *out = fmemopen(text, sizeof(text), "w");
+
+        cr_assert_not_null(out);
+        report_sample(&row->ours, cases[i].ours);
+        report_sample(&row->other, 100);
+        report_print_row(row, out);
+        fclose(out);
+        cr_assert_not_null(strstr(text, cases[i].printed), "%s", text);
+    }
+}
+
 Test(report, without_a_reference_there_is_no_ratio)
 {
     static struct report report;
