@@ -14,21 +14,29 @@
 #   make fuzz FUZZ_SECONDS=30         every fuzz target for so long (needs clang)
 #   make install PREFIX=/usr/local DESTDIR=
 #   make deps clean                   installs what all of this needs; removes build/
+#
+# ARCH=aarch64 with deps, all and the tests builds for that architecture; on another one into build/aarch64/.
 
 VERSION := 0.1.0
-ARCH    ?= $(shell uname -m)
+HOST_ARCH := $(shell uname -m)
+ARCH    ?= $(HOST_ARCH)
+# Another architecture than this machine's has a build tree of its own, Debian's cross compiler and a sysroot.
+CROSS   := $(filter-out $(HOST_ARCH),$(ARCH))
+B       := build$(CROSS:%=/%)
 # One build tree per variant: release, asan (with UBSan), tsan, stress, valgrind.
 VARIANT ?= release
-O       := build/$(VARIANT)
+O       := $(B)/$(VARIANT)
 
 ifeq ($(origin CC),default)
-CC      := gcc
+CC      := $(CROSS:%=%-linux-gnu-)gcc $(CROSS:%=--sysroot=$(B)/sysroot)
 endif
+PKG_CONFIG := $(if $(CROSS),PKG_CONFIG_SYSROOT_DIR=$(B)/sysroot PKG_CONFIG_LIBDIR=$(B)/sysroot/usr/lib/$(ARCH)-linux-gnu/pkgconfig) \
+           pkg-config
 # make V=1 shows the whole commands.
 Q       := $(if $(V),,@)
 PKGS    := liburing libcap jansson
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 WARN    := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
            -Wold-style-definition -Wvla -Wundef -Wwrite-strings -Wformat=2 -Wcast-qual \
            -Wimplicit-fallthrough -Wduplicated-cond -Wlogical-op -Wmissing-field-initializers
@@ -38,7 +46,8 @@ ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DRINGVM_VERSION=\"$(VERSION)\" -Isrc -I$(
              $(PKG_CFLAGS)
 ALL_LDFLAGS = -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(VARIANT_CFLAGS)
 # Debian's libfdt has no pkg-config file.
-LIBS    = $(PKG_LIBS) -lfdt -lm
+LIBS    = $(PKG_LIBS) -lfdt -lm $(LIBS_$(ARCH))
+LIBS_aarch64 := -lz
 
 VARIANT_CFLAGS_release := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 VARIANT_CFLAGS_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -65,9 +74,9 @@ TEST_OBJ := $(call obj,$(TEST_SRC))
 ASYNC_OBJ := $(call obj,$(foreach m,$(ASYNC),$(call sources,src/$(m))))
 
 .PHONY: all
-all: build/ringvm $(O)/libringvm-async.a
+all: $(B)/ringvm $(O)/libringvm-async.a
 
-build/ringvm: $(O)/ringvm
+$(B)/ringvm: $(O)/ringvm
 	$(Q)ln -sf $(VARIANT)/ringvm $@ && touch -h $@
 
 $(O)/ringvm: $(O)/src/vmm/main.o $(OBJ)

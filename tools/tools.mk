@@ -5,7 +5,7 @@ C_FILES = $(shell git ls-files '*.c' '*.h')
 
 .PHONY: deps lint format install help
 deps:
-	@tools/deps.sh
+	@tools/deps.sh $(ARCH)
 
 lint: lint-format lint-includes lint-logs lint-readme lint-shell lint-tidy
 .PHONY: lint-format lint-includes lint-logs lint-readme lint-shell lint-tidy
