@@ -30,6 +30,9 @@ O       := $(B)/$(VARIANT)
 ifeq ($(origin CC),default)
 CC      := $(CROSS:%=%-linux-gnu-)gcc $(CROSS:%=--sysroot=$(B)/sysroot)
 endif
+ifeq ($(origin AR),default)
+AR      := $(CROSS:%=%-linux-gnu-)ar
+endif
 PKG_CONFIG := $(if $(CROSS),PKG_CONFIG_SYSROOT_DIR=$(B)/sysroot PKG_CONFIG_LIBDIR=$(B)/sysroot/usr/lib/$(ARCH)-linux-gnu/pkgconfig) \
            pkg-config
 # make V=1 shows the whole commands.
