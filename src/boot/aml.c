@@ -31,11 +31,14 @@ enum {
     RESOURCE_MEMORY32_FIXED = 0x86,
     RESOURCE_DWORD_SPACE = 0x87,
     RESOURCE_WORD_SPACE = 0x88,
+    RESOURCE_INTERRUPT = 0x89,
     RESOURCE_QWORD_SPACE = 0x8a,
 
     RESOURCE_IO_DECODE16 = 1,
     RESOURCE_IRQ_EDGE = 1 << 0,
     RESOURCE_IRQ_SHARED = 1 << 4,
+    RESOURCE_INTERRUPT_CONSUMER = 1 << 0,
+    RESOURCE_INTERRUPT_SHARED = 1 << 3,
     RESOURCE_READ_WRITE = 1,
     RESOURCE_IO_ENTIRE_RANGE = 3,
     /* A window: the bridge's, not consumed by it, of fixed place. */
@@ -230,6 +233,15 @@ void aml_irq(struct aml *aml, uint8_t irq, bool shared)
     aml_number(aml, 1ULL << irq, 2);
     if (shared)
         aml_byte(aml, RESOURCE_IRQ_EDGE | RESOURCE_IRQ_SHARED);
+}
+
+void aml_interrupt_shared(struct aml *aml, uint32_t gsi)
+{
+    aml_byte(aml, RESOURCE_INTERRUPT);
+    aml_number(aml, 6, 2);
+    aml_byte(aml, RESOURCE_INTERRUPT_CONSUMER | RESOURCE_INTERRUPT_SHARED);
+    aml_byte(aml, 1);
+    aml_number(aml, gsi, 4);
 }
 
 void aml_memory32_fixed(struct aml *aml, uint32_t base, uint32_t len)

@@ -46,6 +46,8 @@ void aml_template_end(struct aml *aml, size_t mark);
 void aml_io(struct aml *aml, uint16_t base, uint8_t len);
 /* An ISA interrupt, edge triggered and active high, alone on its line or not. */
 void aml_irq(struct aml *aml, uint8_t irq, bool shared);
+/* Any input of the interrupt chips, level triggered, active high, shared. */
+void aml_interrupt_shared(struct aml *aml, uint32_t gsi);
 /* A block of memory that the device itself uses. */
 void aml_memory32_fixed(struct aml *aml, uint32_t base, uint32_t len);
 /* What a bridge passes on to its bus; len > 0. */

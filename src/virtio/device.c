@@ -305,6 +305,16 @@ void virtio_device_queue_enable(struct virtio_device *device)
         device->state.queues[index].enabled = true;
 }
 
+void virtio_device_queue_disable(struct virtio_device *device)
+{
+    struct virtio_queue_state *queue = virtio_device_queue_selected(device);
+
+    if (!queue || !queue->enabled || device->phase != VIRTIO_IDLE)
+        return;
+    virtq_disable(&device->queues[device->state.queue_select].vq);
+    queue->enabled = false;
+}
+
 void virtio_device_notify(struct virtio_device *device, uint16_t index)
 {
     /* Before DRIVER_OK nothing runs; the pump looks at the ring when it starts (3.1.1). */

@@ -290,6 +290,8 @@ struct virtq_config *virtio_device_queue_config(struct virtio_device *device);
 void virtio_device_queue_size_write(struct virtio_device *device, uint16_t size);
 /* Writes 1 to queue_enable of the selected queue. An impossible set-up needs a reset. */
 void virtio_device_queue_enable(struct virtio_device *device);
+/* Takes that back, as long as nothing runs: a queue that runs does so until a reset. */
+void virtio_device_queue_disable(struct virtio_device *device);
 /*
  * For transports whose driver can switch off the device's access to memory; at first it is on.
  * While it is off the pumps wait: no chain is taken, nothing is published.

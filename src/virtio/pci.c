@@ -3,8 +3,6 @@
 #include <linux/virtio_pci.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/arith.h"
 #include "base/check.h"
@@ -115,25 +113,14 @@ static bool config_access(struct pci_function *function, uint32_t offset, struct
 static void doorbells_move(struct pci_function *function, unsigned bar)
 {
     struct virtio_pci *pci = container_of(function, struct virtio_pci, function);
-    const struct doorbell_chip *chip = &pci->doorbell_chip;
     const struct pci_bar *notify = &function->bars[PCI_BAR];
 
-    if (bar != PCI_BAR || !chip->ops)
-        return;
-    for (uint16_t i = 0; i < pci->device->queue_count; i++) {
-        struct doorbell *doorbell = &pci->doorbells[i];
-
-        if (pci->doorbell_added[i])
-            chip->ops->remove(chip->chip, doorbell);
-        pci->doorbell_added[i] = false;
-        if (!notify->decoded)
-            continue;
-        *doorbell = (struct doorbell){
+    for (uint16_t i = 0; bar == PCI_BAR && i < pci->device->queue_count; i++) {
+        const struct doorbell doorbell = {
             .addr = notify->range.base + PCI_NOTIFY_OFFSET + i * PCI_NOTIFY_MULTIPLIER,
-            .eventfd = pci->doorbell_fds[i],
         };
-        /* Refused, the write arrives as an access. */
-        pci->doorbell_added[i] = chip->ops->add(chip->chip, doorbell) == 0;
+
+        virtio_doorbells_set(&pci->doorbells, i, notify->decoded ? &doorbell : NULL);
     }
 }
 
@@ -222,24 +209,6 @@ static int capabilities_add(struct virtio_pci *pci)
     return ret;
 }
 
-static int doorbells_open(struct virtio_pci *pci, struct err *err)
-{
-    for (uint16_t i = 0; i < pci->device->queue_count; i++) {
-        pci->doorbell_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (pci->doorbell_fds[i] < 0)
-            return err_set(err, -errno, "%s: no eventfd for queue %u: %s; raise ulimit -n",
-                           pci->device->name, i, strerror(errno));
-    }
-    return 0;
-}
-
-static void doorbells_close(struct virtio_pci *pci)
-{
-    for (uint16_t i = 0; i < pci->device->queue_count; i++)
-        if (pci->doorbell_fds[i] >= 0)
-            close(pci->doorbell_fds[i]);
-}
-
 int virtio_pci_create(struct virtio_pci **out, struct virtio_device *device,
                       const struct virtio_pci_config *config, struct err *err)
 {
@@ -250,7 +219,6 @@ int virtio_pci_create(struct virtio_pci **out, struct virtio_device *device,
         return err_set(err, -ENOMEM, "%s: out of memory", device->name);
     pci->device = device;
     pci->root = config->root;
-    pci->doorbell_chip = config->doorbells;
     pci->function = (struct pci_function){
         .ops = &function_ops,
         .name = device->name,
@@ -267,21 +235,20 @@ int virtio_pci_create(struct virtio_pci **out, struct virtio_device *device,
         .size = PCI_BAR_SIZE,
         .type = PCI_BAR_MEM32,
     };
-    memset(pci->doorbell_fds, -1, sizeof(pci->doorbell_fds));
-    ret = doorbells_open(pci, err);
+    ret = virtio_doorbells_open(&pci->doorbells, device, config->doorbells, err);
     if (ret)
-        goto fail_fds;
+        goto fail_pci;
     ret = msix_create(&pci->msix, &pci->function, config->msi, device->queue_count + 1, PCI_BAR,
                       PCI_MSIX_TABLE_OFFSET, PCI_MSIX_PENDING_OFFSET, err);
     if (ret)
-        goto fail_fds;
+        goto fail_doorbells;
     ret = capabilities_add(pci);
     if (ret) {
         err_set(err, ret, "%s: no room for its PCI capabilities", device->name);
         goto fail_msix;
     }
     virtio_device_attach(device, (struct virtio_transport){.ops = &transport_ops, .transport = pci},
-                         pci->doorbell_fds);
+                         pci->doorbells.fds);
     virtio_device_dma_set(device, false);
     ret = pci_root_add(pci->root, &pci->function, err);
     if (ret)
@@ -290,8 +257,9 @@ int virtio_pci_create(struct virtio_pci **out, struct virtio_device *device,
     return 0;
 fail_msix:
     msix_destroy(pci->msix);
-fail_fds:
-    doorbells_close(pci);
+fail_doorbells:
+    virtio_doorbells_close(&pci->doorbells);
+fail_pci:
     free(pci);
     return ret;
 }
@@ -302,11 +270,8 @@ void virtio_pci_destroy(struct virtio_pci *pci)
         return;
     CHECK(pci->device->phase == VIRTIO_IDLE);
     pci_root_remove(pci->root, &pci->function);
-    for (uint16_t i = 0; i < pci->device->queue_count; i++)
-        if (pci->doorbell_added[i])
-            pci->doorbell_chip.ops->remove(pci->doorbell_chip.chip, &pci->doorbells[i]);
+    virtio_doorbells_close(&pci->doorbells);
     msix_destroy(pci->msix);
-    doorbells_close(pci);
     free(pci);
 }
 

@@ -1,6 +1,7 @@
 /* Between the files of the PCI transport: registers (pci_registers.c) and function (pci.c). */
 #pragma once
 #include "bus/msix.h"
+#include "virtio/doorbells.h"
 #include "virtio/pci.h"
 
 /* The one BAR: a page for each structure, then MSI-X. */
@@ -22,10 +23,7 @@ struct virtio_pci {
     struct virtio_device *device;
     struct pci_root *root;
     struct msix *msix;
-    struct doorbell_chip doorbell_chip;
-    int doorbell_fds[VIRTIO_QUEUE_COUNT_MAX];
-    struct doorbell doorbells[VIRTIO_QUEUE_COUNT_MAX];
-    bool doorbell_added[VIRTIO_QUEUE_COUNT_MAX];
+    struct virtio_doorbells doorbells;
     uint8_t window; /* config offset of the PCI_CFG capability */
     void (*stopped)(void *arg);
     void *stopped_arg;

@@ -11,8 +11,9 @@
 
 /* What varies from one machine to the next; the rest is the layout's. */
 struct acpi_config {
-    uint32_t vcpu_count; /* 1 to VCPU_COUNT_MAX; the local APIC identifiers are 0, 1, 2 ... */
-    uint8_t com_mask;    /* bit n: COM(n + 1) exists */
+    uint32_t vcpu_count;       /* 1 to VCPU_COUNT_MAX; the local APIC identifiers are 0, 1, 2 ... */
+    uint8_t com_mask;          /* bit n: COM(n + 1) exists */
+    uint8_t virtio_mmio_count; /* at most LAYOUT_VIRTIO_MMIO_COUNT_MAX */
 };
 
 /* Writes the tables into the BIOS area, from LAYOUT_ACPI_BASE on, and returns the address of the

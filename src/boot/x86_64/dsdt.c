@@ -155,6 +155,30 @@ static void append_pvpanic(struct aml *aml)
     aml_end(aml, device);
 }
 
+/* "LNRO0005" is how Linux and others know virtio devices behind plain memory. */
+static void append_virtio(struct aml *aml, uint8_t count)
+{
+    CHECK_CMP(count, <=, LAYOUT_VIRTIO_MMIO_COUNT_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        size_t device, resources;
+        char name[5];
+
+        snprintf(name, sizeof(name), "VR%02X", i & 0xff);
+        device = aml_device_begin(aml, name);
+        aml_name(aml, "_HID");
+        aml_string(aml, "LNRO0005");
+        aml_name(aml, "_UID");
+        aml_integer(aml, i);
+        aml_name(aml, "_CRS");
+        resources = aml_template_begin(aml);
+        aml_memory32_fixed(aml, LAYOUT_VIRTIO_MMIO_BASE + i * LAYOUT_VIRTIO_MMIO_LEN,
+                           LAYOUT_VIRTIO_MMIO_LEN);
+        aml_interrupt_shared(aml, LAYOUT_GSI_VIRTIO_BASE + i % LAYOUT_GSI_VIRTIO_COUNT);
+        aml_template_end(aml, resources);
+        aml_end(aml, device);
+    }
+}
+
 /* ACPI 6.3, 8.4: _UID is what names the processor in the MADT. */
 static void append_processors(struct aml *aml, uint32_t vcpu_count)
 {
@@ -197,6 +221,7 @@ void dsdt_append(struct aml *aml, const struct acpi_config *config, uint64_t mem
     append_keyboard(aml);
     append_rtc(aml);
     append_pvpanic(aml);
+    append_virtio(aml, config->virtio_mmio_count);
     append_processors(aml, config->vcpu_count);
     aml_end(aml, scope);
     append_s5(aml);

@@ -7,6 +7,7 @@
  *                  holds the ACPI tables) to 1 MiB, then kernel and initrd
  *     0xc000_0000  end of low RAM; 32-bit PCI window
  *     0xe000_0000  ECAM
+ *     0xfeb0_0000  virtio devices that are not on the PCI bus
  *     0xfec0_0000  IOAPIC, LAPIC, pages of KVM
  *  0x1_0000_0000   the rest of RAM, then the 64-bit PCI window
  */
@@ -30,6 +31,7 @@
 #define LAYOUT_PCI_MEM32_LEN     0x20000000ULL
 #define LAYOUT_ECAM_BASE         0xe0000000ULL
 #define LAYOUT_ECAM_LEN          ((uint64_t)LAYOUT_PCI_BUS_COUNT << 20)
+#define LAYOUT_VIRTIO_MMIO_BASE  0xfeb00000ULL /* LAYOUT_VIRTIO_MMIO_LEN each */
 #define LAYOUT_IOAPIC_BASE       0xfec00000ULL
 #define LAYOUT_LAPIC_BASE        0xfee00000ULL
 #define LAYOUT_KVM_IDENTITY_BASE 0xfffbc000ULL /* one page; KVM_SET_IDENTITY_MAP_ADDR */
@@ -44,6 +46,8 @@
 enum {
     LAYOUT_PCI_BUS_COUNT = 1, /* no bridges */
     LAYOUT_PCI_SLOT_COUNT = 32,
+    LAYOUT_VIRTIO_MMIO_LEN = 0x1000,
+    LAYOUT_VIRTIO_MMIO_COUNT_MAX = 24,
 
     /* Ports. */
     LAYOUT_PORT_I8042_DATA = 0x60,
@@ -84,6 +88,10 @@ enum {
     /* The root bus's INTA to INTD: level triggered; pin p of slot s is input (s + p) % 4. */
     LAYOUT_GSI_PCI_BASE = 16,
     LAYOUT_GSI_PCI_COUNT = 4,
+    /* Level triggered, active high; virtio device n that is not on the PCI bus is at input n % 4.
+     */
+    LAYOUT_GSI_VIRTIO_BASE = 20,
+    LAYOUT_GSI_VIRTIO_COUNT = 4,
 };
 
 enum { LAYOUT_RAM_RANGE_COUNT_MAX = 2 };

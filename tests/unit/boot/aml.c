@@ -94,6 +94,14 @@ Test(aml, template_holds_its_descriptors_and_an_end_tag)
            0x22, 0, 1, 0x79, 0);
 }
 
+Test(aml, interrupt_of_any_number_is_level_high_and_shared)
+{
+    struct sample sample;
+
+    aml_interrupt_shared(sample_init(&sample), 0x117);
+    EXPECT(&sample, 0x89, 6, 0, 9, 1, 0x17, 1, 0, 0);
+}
+
 Test(aml, window_ends_at_its_last_byte)
 {
     struct sample sample;

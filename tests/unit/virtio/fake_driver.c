@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <linux/pci_regs.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,13 +44,64 @@ void fake_driver_write(struct fake_driver *driver, uint8_t cfg_type, uint32_t of
     fake_mmio_write(driver->machine, driver->bar + driver->offset[cfg_type] + offset, size, value);
 }
 
+uint32_t fake_mmio_register(struct fake_driver *driver, uint32_t offset)
+{
+    return fake_mmio_read(driver->machine, FAKE_MMIO_BASE + offset, 4);
+}
+
+void fake_mmio_register_write(struct fake_driver *driver, uint32_t offset, uint32_t value)
+{
+    fake_mmio_write(driver->machine, FAKE_MMIO_BASE + offset, 4, value);
+}
+
+/* The register that is to MMIO (4.2.2) what the one at `offset` of the common structure is to PCI
+ * (4.1.4.3). */
+static uint32_t mmio_offset(uint32_t offset, bool is_write)
+{
+    switch (offset) {
+    case VIRTIO_PCI_COMMON_DFSELECT:
+        return VIRTIO_MMIO_DEVICE_FEATURES_SEL;
+    case VIRTIO_PCI_COMMON_DF:
+        return VIRTIO_MMIO_DEVICE_FEATURES;
+    case VIRTIO_PCI_COMMON_GFSELECT:
+        return VIRTIO_MMIO_DRIVER_FEATURES_SEL;
+    case VIRTIO_PCI_COMMON_GF:
+        return VIRTIO_MMIO_DRIVER_FEATURES;
+    case VIRTIO_PCI_COMMON_STATUS:
+        return VIRTIO_MMIO_STATUS;
+    case VIRTIO_PCI_COMMON_Q_SELECT:
+        return VIRTIO_MMIO_QUEUE_SEL;
+    case VIRTIO_PCI_COMMON_Q_SIZE:
+        return is_write ? VIRTIO_MMIO_QUEUE_NUM : VIRTIO_MMIO_QUEUE_NUM_MAX;
+    case VIRTIO_PCI_COMMON_Q_ENABLE:
+        return VIRTIO_MMIO_QUEUE_READY;
+    case VIRTIO_PCI_COMMON_Q_DESCLO:
+    case VIRTIO_PCI_COMMON_Q_DESCHI:
+        return VIRTIO_MMIO_QUEUE_DESC_LOW + offset - VIRTIO_PCI_COMMON_Q_DESCLO;
+    case VIRTIO_PCI_COMMON_Q_AVAILLO:
+    case VIRTIO_PCI_COMMON_Q_AVAILHI:
+        return VIRTIO_MMIO_QUEUE_AVAIL_LOW + offset - VIRTIO_PCI_COMMON_Q_AVAILLO;
+    case VIRTIO_PCI_COMMON_Q_USEDLO:
+    case VIRTIO_PCI_COMMON_Q_USEDHI:
+        return VIRTIO_MMIO_QUEUE_USED_LOW + offset - VIRTIO_PCI_COMMON_Q_USEDLO;
+    }
+    cr_assert_fail("MMIO has no register for offset 0x%x of the common structure", offset);
+    return 0;
+}
+
 static uint64_t common_read(struct fake_driver *driver, uint32_t offset, uint8_t size)
 {
+    if (driver->mmio)
+        return fake_mmio_register(driver, mmio_offset(offset, false));
     return fake_driver_read(driver, VIRTIO_PCI_CAP_COMMON_CFG, offset, size);
 }
 
 static void common_write(struct fake_driver *driver, uint32_t offset, uint8_t size, uint64_t value)
 {
+    if (driver->mmio) {
+        fake_mmio_register_write(driver, mmio_offset(offset, true), value);
+        return;
+    }
     fake_driver_write(driver, VIRTIO_PCI_CAP_COMMON_CFG, offset, size, value);
 }
 
@@ -141,6 +193,32 @@ struct fake_driver *fake_driver_attach(struct fake_machine *machine, struct virt
     return driver;
 }
 
+struct fake_driver *fake_driver_attach_mmio(struct fake_machine *machine,
+                                            struct virtio_device *device)
+{
+    const struct virtio_mmio_config config = {
+        .bus = machine->mmio_bus,
+        .base = FAKE_MMIO_BASE,
+        .irq = fake_machine_mmio_line(machine),
+        .doorbells = fake_machine_doorbells(machine),
+    };
+    struct fake_driver *driver = calloc(1, sizeof(*driver));
+    struct err err = {""};
+
+    cr_assert_not_null(driver);
+    driver->machine = machine;
+    driver->device = device;
+    driver->no_msix = true;
+    cr_assert_eq(virtio_mmio_create(&driver->mmio, device, &config, &err), 0, "%s", err.text);
+    while (driver->queue_count < FAKE_QUEUE_COUNT_MAX) {
+        common_write(driver, VIRTIO_PCI_COMMON_Q_SELECT, 2, driver->queue_count);
+        if (!common_read(driver, VIRTIO_PCI_COMMON_Q_SIZE, 2))
+            break;
+        driver->queue_count++;
+    }
+    return driver;
+}
+
 static void queues_forget(struct fake_driver *driver)
 {
     for (uint16_t i = 0; i < FAKE_QUEUE_COUNT_MAX; i++)
@@ -161,7 +239,10 @@ void fake_driver_shutdown(struct fake_driver *driver)
 {
     bool stopped = false;
 
-    virtio_pci_shutdown(driver->pci, driver_stopped, &stopped);
+    if (driver->mmio)
+        virtio_mmio_shutdown(driver->mmio, driver_stopped, &stopped);
+    else
+        virtio_pci_shutdown(driver->pci, driver_stopped, &stopped);
     fake_machine_run_until(driver->machine, flag_is_set, &stopped);
     queues_forget(driver);
 }
@@ -170,6 +251,7 @@ void fake_driver_detach(struct fake_driver *driver)
 {
     fake_driver_shutdown(driver);
     virtio_pci_destroy(driver->pci);
+    virtio_mmio_destroy(driver->mmio);
     virtio_device_destroy(driver->device);
     free(driver);
 }
@@ -294,6 +376,10 @@ void fake_queue_notify(struct fake_queue *queue)
     struct fake_driver *driver = queue->driver;
     uint16_t offset;
 
+    if (driver->mmio) {
+        fake_mmio_register_write(driver, VIRTIO_MMIO_QUEUE_NOTIFY, queue->index);
+        return;
+    }
     fake_driver_write(driver, VIRTIO_PCI_CAP_COMMON_CFG, VIRTIO_PCI_COMMON_Q_SELECT, 2,
                       queue->index);
     offset = common_read(driver, VIRTIO_PCI_COMMON_Q_NOFF, 2);

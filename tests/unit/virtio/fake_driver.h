@@ -25,12 +25,14 @@
 #include "exec/executor.h"
 #include "mem/gmem.h"
 #include "virtio/device.h"
+#include "virtio/mmio.h"
 #include "virtio/pci.h"
 
 enum {
     FAKE_QUEUE_COUNT_MAX = 8,
     FAKE_MESSAGE_COUNT = 1024,
     FAKE_PCI_CFG_TYPE_COUNT = VIRTIO_PCI_CAP_PCI_CFG + 1,
+    FAKE_MMIO_GSI = 20,
 };
 
 /* RAM: [0, 64 MiB) and [4 GiB, 4 GiB + 16 MiB); devices in between. */
@@ -38,6 +40,7 @@ enum {
 #define FAKE_RAM_HIGH_BASE (4ULL << 30)
 #define FAKE_RAM_HIGH_SIZE (16ULL << 20)
 #define FAKE_ECAM_BASE     0xe0000000ULL
+#define FAKE_MMIO_BASE     0xfeb00000ULL /* of the one device that is not on the PCI bus */
 
 struct fake_machine {
     struct executor *executor;
@@ -46,6 +49,8 @@ struct fake_machine {
     struct bus *mmio_bus;
     struct pci_root *root;
     struct virtio_context context; /* for the create functions of devices */
+    bool mmio_level;               /* the line of that device */
+    uint32_t mmio_edges;           /* rising */
     bool intx_level[4];
     uint32_t intx_edges[4];                        /* rising */
     uint32_t messages[FAKE_MESSAGE_COUNT];         /* signals counted by message data */
@@ -59,6 +64,7 @@ struct fake_machine {
 struct fake_machine *fake_machine_create(void);
 struct msi_chip fake_machine_msi(struct fake_machine *machine);
 struct doorbell_chip fake_machine_doorbells(struct fake_machine *machine);
+struct irq_line fake_machine_mmio_line(struct fake_machine *machine);
 void fake_machine_destroy(struct fake_machine *machine);
 /* Runs the executor until `until(arg)` holds. */
 void fake_machine_run_until(struct fake_machine *machine, bool (*until)(void *arg), void *arg);
@@ -111,7 +117,8 @@ struct fake_queue {
 struct fake_driver {
     struct fake_machine *machine;
     struct virtio_device *device;
-    struct virtio_pci *pci;
+    struct virtio_pci *pci; /* or: */
+    struct virtio_mmio *mmio;
     uint8_t slot;
     bool no_msix; /* set between attach and start: use INTx */
     uint64_t features;
@@ -127,6 +134,10 @@ struct fake_driver {
 
 /* Puts the device on the bus, finds its capabilities, turns decoding on. Takes the device. */
 struct fake_driver *fake_driver_attach(struct fake_machine *machine, struct virtio_device *device);
+/* Puts the device beside the PCI bus. What concerns BAR, config space and messages is not for such
+ * a driver; the rest is. */
+struct fake_driver *fake_driver_attach_mmio(struct fake_machine *machine,
+                                            struct virtio_device *device);
 /* Powers the device off, or reboots: it is as after the attach, without decoding. */
 void fake_driver_shutdown(struct fake_driver *driver);
 /* Shuts the device down and destroys it. */
@@ -146,7 +157,11 @@ void fake_driver_ok(struct fake_driver *driver);
 /* Writes 0 to the status and runs the executor until that is answered. Queues are forgotten. */
 void fake_driver_reset(struct fake_driver *driver);
 
-/* Registers; `cfg_type` is VIRTIO_PCI_CAP_COMMON_CFG, _NOTIFY_CFG, _ISR_CFG or _DEVICE_CFG. */
+/* 32-bit registers of an MMIO device. */
+uint32_t fake_mmio_register(struct fake_driver *driver, uint32_t offset);
+void fake_mmio_register_write(struct fake_driver *driver, uint32_t offset, uint32_t value);
+/* Registers of a PCI device; `cfg_type` is VIRTIO_PCI_CAP_COMMON_CFG, _NOTIFY_CFG, _ISR_CFG or
+ * _DEVICE_CFG. */
 uint64_t fake_driver_read(struct fake_driver *driver, uint8_t cfg_type, uint32_t offset,
                           uint8_t size);
 void fake_driver_write(struct fake_driver *driver, uint8_t cfg_type, uint32_t offset, uint8_t size,

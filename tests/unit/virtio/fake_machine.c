@@ -19,6 +19,22 @@ static void intx_set(void *chip, uint32_t gsi, bool level)
     machine->intx_level[gsi] = level;
 }
 
+static void mmio_line_set(void *chip, uint32_t gsi, bool level)
+{
+    struct fake_machine *machine = chip;
+
+    cr_assert_eq(gsi, FAKE_MMIO_GSI);
+    machine->mmio_edges += level && !machine->mmio_level;
+    machine->mmio_level = level;
+}
+
+struct irq_line fake_machine_mmio_line(struct fake_machine *machine)
+{
+    static const struct irq_line_ops ops = {.set = mmio_line_set};
+
+    return (struct irq_line){.ops = &ops, .chip = machine, .gsi = FAKE_MMIO_GSI};
+}
+
 static const struct irq_line_ops intx_ops = {.set = intx_set};
 
 static int vector_alloc(void *chip, uint32_t *vector)
@@ -154,6 +170,7 @@ void fake_machine_destroy(struct fake_machine *machine)
         cr_assert_lt(machine->doorbells[i].eventfd, 0, "a doorbell was left behind");
     for (size_t i = 0; i < array_count(machine->vector_used); i++)
         cr_assert_not(machine->vector_used[i], "a vector was left behind");
+    cr_assert_not(machine->mmio_level, "an interrupt line was left high");
     for (size_t i = 0; i < array_count(machine->intx_level); i++)
         cr_assert_not(machine->intx_level[i], "an interrupt line was left high");
     pci_root_destroy(machine->root);

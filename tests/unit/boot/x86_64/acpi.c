@@ -86,7 +86,9 @@ static uint8_t sum(const uint8_t *bytes, size_t len)
 }
 
 static const struct acpi_config small = {.vcpu_count = 1, .com_mask = 1};
-static const struct acpi_config large = {.vcpu_count = VCPU_COUNT_MAX, .com_mask = 0xf};
+static const struct acpi_config large = {.vcpu_count = VCPU_COUNT_MAX,
+                                         .com_mask = 0xf,
+                                         .virtio_mmio_count = LAYOUT_VIRTIO_MMIO_COUNT_MAX};
 
 Test(acpi, every_table_sums_to_zero)
 {
