@@ -14,6 +14,21 @@ enum {
     MTU_MAX = 65521, /* 65535 less the Ethernet header */
 };
 
+static const char *const transport_names[TRANSPORT_COUNT] = {
+    [TRANSPORT_PCI] = "pci",
+    [TRANSPORT_MMIO] = "mmio",
+};
+
+static int transport_parse(const char *what, const char *value, enum transport *transport,
+                           struct err *err)
+{
+    unsigned choice = 0;
+    int ret = keyval_choice(what, value, transport_names, TRANSPORT_COUNT, &choice, err);
+
+    *transport = (enum transport)choice;
+    return ret;
+}
+
 /* ---- --block ---- */
 
 enum {
@@ -23,11 +38,19 @@ enum {
     BLOCK_KEY_DIRECT,
     BLOCK_KEY_ID,
     BLOCK_KEY_QUEUES,
+    BLOCK_KEY_PACKED,
+    BLOCK_KEY_TRANSPORT,
     BLOCK_KEY_SIZE
 };
 static const char *const block_keys[] = {
-    [BLOCK_KEY_PATH] = "path",       [BLOCK_KEY_RO] = "ro", [BLOCK_KEY_ROOT] = "root",
-    [BLOCK_KEY_DIRECT] = "direct",   [BLOCK_KEY_ID] = "id", [BLOCK_KEY_QUEUES] = "queues",
+    [BLOCK_KEY_PATH] = "path",
+    [BLOCK_KEY_RO] = "ro",
+    [BLOCK_KEY_ROOT] = "root",
+    [BLOCK_KEY_DIRECT] = "direct",
+    [BLOCK_KEY_ID] = "id",
+    [BLOCK_KEY_QUEUES] = "queues",
+    [BLOCK_KEY_PACKED] = "packed-queue",
+    [BLOCK_KEY_TRANSPORT] = "transport",
     [BLOCK_KEY_SIZE] = "block-size",
 };
 
@@ -55,6 +78,10 @@ static int block_key_apply(struct disk_option *disk, unsigned key, const char *v
         ret = keyval_u64("--block: queues", value, 1, DISK_QUEUE_COUNT_MAX, &number, err);
         disk->queue_count = (uint16_t)number;
         return ret;
+    case BLOCK_KEY_PACKED:
+        return keyval_bool("--block: packed-queue", value, &disk->packed_queue, err);
+    case BLOCK_KEY_TRANSPORT:
+        return transport_parse("--block: transport", value, &disk->transport, err);
     default: /* BLOCK_KEY_SIZE */
         ret = keyval_u64("--block: block-size", value, 512, 4096, &number, err);
         if (!ret && (number & (number - 1)))
@@ -102,10 +129,23 @@ int block_option_apply(void *arg, char *value, struct err *err)
 
 /* ---- --net ---- */
 
-enum { NET_KEY_TAP_NAME, NET_KEY_TAP_FD, NET_KEY_MAC, NET_KEY_VQ_PAIRS, NET_KEY_MTU };
+enum {
+    NET_KEY_TAP_NAME,
+    NET_KEY_TAP_FD,
+    NET_KEY_MAC,
+    NET_KEY_VQ_PAIRS,
+    NET_KEY_PACKED,
+    NET_KEY_TRANSPORT,
+    NET_KEY_MTU
+};
 static const char *const net_keys[] = {
-    [NET_KEY_TAP_NAME] = "tap-name", [NET_KEY_TAP_FD] = "tap-fd", [NET_KEY_MAC] = "mac",
-    [NET_KEY_VQ_PAIRS] = "vq-pairs", [NET_KEY_MTU] = "mtu",
+    [NET_KEY_TAP_NAME] = "tap-name",
+    [NET_KEY_TAP_FD] = "tap-fd",
+    [NET_KEY_MAC] = "mac",
+    [NET_KEY_VQ_PAIRS] = "vq-pairs",
+    [NET_KEY_PACKED] = "packed-queue",
+    [NET_KEY_TRANSPORT] = "transport",
+    [NET_KEY_MTU] = "mtu",
 };
 
 static int net_key_apply(struct net_option *net, unsigned key, const char *value, struct err *err)
@@ -127,6 +167,10 @@ static int net_key_apply(struct net_option *net, unsigned key, const char *value
         ret = keyval_u64("--net: vq-pairs", value, 1, NET_PAIR_COUNT_MAX, &number, err);
         net->pair_count = (uint16_t)number;
         return ret;
+    case NET_KEY_PACKED:
+        return keyval_bool("--net: packed-queue", value, &net->packed_queue, err);
+    case NET_KEY_TRANSPORT:
+        return transport_parse("--net: transport", value, &net->transport, err);
     default: /* NET_KEY_MTU */
         ret = keyval_u64("--net: mtu", value, MTU_MIN, MTU_MAX, &number, err);
         net->mtu = (uint16_t)number;

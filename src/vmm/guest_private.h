@@ -12,8 +12,11 @@
 #include "chardev/chardev.h"
 #include "exec/task.h"
 #include "kvm/vm.h"
+#include "legacy/irq_share.h"
 #include "mem/gmem.h"
+#include "mem/x86_64/layout.h"
 #include "virtio/device.h"
+#include "virtio/mmio.h"
 #include "virtio/pci.h"
 #include "vmm/guest.h"
 
@@ -27,11 +30,12 @@ struct guest_stream {
     struct chardev *chardev;
 };
 
-/* A virtio device with its transport. */
+/* A virtio device with its transport, one of the two. */
 struct guest_virtio {
     char name[PART_NAME_SIZE];
     struct virtio_device *device;
     struct virtio_pci *pci;
+    struct virtio_mmio *mmio;
 };
 
 struct guest {
@@ -48,6 +52,8 @@ struct guest {
     struct guest_stream streams[CONFIG_SERIAL_COUNT_MAX];
     struct guest_virtio virtio[PCI_SLOT_COUNT];
     unsigned virtio_count;
+    unsigned virtio_mmio_count; /* of these, not on the PCI bus */
+    struct irq_share virtio_mmio_irqs[LAYOUT_GSI_VIRTIO_COUNT];
 
     /* lifecycle.c */
     struct task lifecycle;
@@ -79,9 +85,11 @@ int chips_reset(struct guest *guest, struct err *err);
 /* Port 0xcf9, for the PCI root. */
 struct bus_range *chips_reset_control(struct guest *guest);
 
-/* slots.c: the PCI bus and the virtio devices in its slots. */
+/* slots.c: the virtio devices, in the slots of the PCI bus or beside it. */
 must_check int slots_create(struct guest *guest, struct err *err);
 void slots_destroy(struct guest *guest);
+/* Stops the devices. Adds to guest->draining; `drained` is called once for each. */
+void slots_drain(struct guest *guest, void (*drained)(void *arg));
 int slots_reset(struct guest *guest, struct err *err);
 
 /* loader.c: kernel and initrd. */

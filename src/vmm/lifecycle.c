@@ -100,9 +100,8 @@ static void one_drained(void *arg)
 
 static void devices_drain(struct guest *guest)
 {
-    guest->draining = guest->virtio_count;
-    for (unsigned i = 0; i < guest->virtio_count; i++)
-        virtio_pci_shutdown(guest->virtio[i].pci, one_drained, guest);
+    guest->draining = 0;
+    slots_drain(guest, one_drained);
 }
 
 /* The same guest from its first instruction on; false when that fails, which ends it. */

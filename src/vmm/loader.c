@@ -28,7 +28,8 @@ int loader_load(struct guest *guest, struct err *err)
         .initrd = guest->initrd,
         .cmdline = guest->cmdline,
         .acpi = {.vcpu_count = guest->host.config->vcpu_count,
-                 .com_mask = (1 << CONFIG_COM_COUNT) - 1},
+                 .com_mask = (1 << CONFIG_COM_COUNT) - 1,
+                 .virtio_mmio_count = (uint8_t)guest->virtio_mmio_count},
     };
     struct boot_regs regs;
     int ret = boot_load(guest->mem, &config, &regs, err);

@@ -125,6 +125,8 @@ static const struct option_def options[] = {
      "  id=TEXT         serial number that the guest sees, at most 20 bytes\n"
      "                  (default: none)\n"
      "  queues=COUNT    request queues, 1 to 16 (default: one per CPU)\n"
+     "  packed-queue    offer packed virtqueues, too (default: split ones only)\n"
+     "  transport=NAME  pci (default) or mmio, which ACPI announces\n"
      "  block-size=SIZE logical block size in bytes, 512 to 4096\n"
      "                  (default: the host's)",
      block_option_apply},
@@ -134,6 +136,8 @@ static const struct option_def options[] = {
      "  tap-fd=FD       or a tap that the caller has opened\n"
      "  mac=ADDRESS     the guest's address (default: derived from the tap's name)\n"
      "  vq-pairs=COUNT  queue pairs, 1 to 8 (default 1)\n"
+     "  packed-queue    offer packed virtqueues, too (default: split ones only)\n"
+     "  transport=NAME  pci (default) or mmio, which ACPI announces\n"
      "  mtu=BYTES       of guest and tap, 68 to 65521 (default: the tap's, and the\n"
      "                  guest is not told)",
      net_option_apply},

@@ -17,12 +17,16 @@ enum {
     CONFIG_COM_COUNT = 4,
 };
 
+enum transport { TRANSPORT_PCI, TRANSPORT_MMIO, TRANSPORT_COUNT };
+
 struct disk_option {
     const char *path;
     const char *id; /* virtio-blk serial, at most 20 bytes; NULL: none */
     bool read_only;
     bool root; /* root=/dev/vdX is added to the kernel's command line */
     bool direct;
+    bool packed_queue;
+    enum transport transport;
     uint16_t queue_count; /* 0: one per vCPU, bounded */
     uint32_t block_size;  /* bytes; 0: what the host's file or device says */
 };
@@ -32,6 +36,8 @@ struct net_option {
     int tap_fd;           /* -1: none */
     uint8_t mac[6];
     bool has_mac;
+    bool packed_queue;
+    enum transport transport;
     uint16_t pair_count; /* queue pairs, 1 and up */
     uint16_t mtu;        /* 0: not told to the guest */
 };

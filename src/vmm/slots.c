@@ -1,5 +1,5 @@
-/* The PCI bus and the virtio devices in its slots. The order is what the guest's names (vda, eth0)
- * follow. */
+/* The PCI bus and the virtio devices, in its slots or beside it. The order is what the guest's
+ * names (vda, eth0) follow. */
 #include <stdio.h>
 #include <string.h>
 
@@ -34,8 +34,29 @@ static int pci_create(struct guest *guest, struct err *err)
     return pci_root_create(&guest->pci, &config, err);
 }
 
-/* Puts `device` on the bus; it is the guest's from here on. */
-static int slot_add(struct guest *guest, struct virtio_device *device, struct err *err)
+static int mmio_add(struct guest *guest, struct guest_virtio *slot, struct err *err)
+{
+    unsigned index = guest->virtio_mmio_count++;
+    struct irq_share *share = &guest->virtio_mmio_irqs[index % LAYOUT_GSI_VIRTIO_COUNT];
+    const struct virtio_mmio_config config = {
+        .bus = guest->mmio_bus,
+        .base = LAYOUT_VIRTIO_MMIO_BASE + index * LAYOUT_VIRTIO_MMIO_LEN,
+        .irq = irq_share_input(share, index / LAYOUT_GSI_VIRTIO_COUNT),
+        .doorbells = vm_doorbell_chip(guest->vm),
+    };
+
+    _Static_assert((int)VIRTIO_MMIO_LEN == (int)LAYOUT_VIRTIO_MMIO_LEN, "as announced");
+    _Static_assert((int)CONFIG_DISK_COUNT_MAX + CONFIG_NET_COUNT_MAX <=
+                       (int)LAYOUT_VIRTIO_MMIO_COUNT_MAX,
+                   "the options cannot ask for more than there is room for");
+    share->output =
+        vm_irq_line(guest->vm, LAYOUT_GSI_VIRTIO_BASE + index % LAYOUT_GSI_VIRTIO_COUNT);
+    return virtio_mmio_create(&slot->mmio, slot->device, &config, err);
+}
+
+/* Puts `device` where the guest finds it; it is the guest's from here on. */
+static int slot_add(struct guest *guest, struct virtio_device *device, enum transport transport,
+                    struct err *err)
 {
     const struct virtio_pci_config config = {
         .root = guest->pci,
@@ -45,12 +66,14 @@ static int slot_add(struct guest *guest, struct virtio_device *device, struct er
     struct guest_virtio *slot = &guest->virtio[guest->virtio_count++];
 
     slot->device = device;
-    return virtio_pci_create(&slot->pci, device, &config, err);
+    return transport == TRANSPORT_MMIO ? mmio_add(guest, slot, err)
+                                       : virtio_pci_create(&slot->pci, device, &config, err);
 }
 
-static struct virtio_context device_context(const struct guest *guest)
+static struct virtio_context device_context(const struct guest *guest, bool packed_queue)
 {
-    return (struct virtio_context){.executor = guest->host.executor, .mem = guest->mem};
+    return (struct virtio_context){
+        .executor = guest->host.executor, .mem = guest->mem, .packed_queue = packed_queue};
 }
 
 /* The name of the next device to be added; lives as long as the guest. */
@@ -64,8 +87,8 @@ static const char *device_name(struct guest *guest, const char *kind, uint8_t in
 
 static int disk_add(struct guest *guest, size_t index, struct err *err)
 {
-    const struct virtio_context context = device_context(guest);
     const struct disk_option *option = &guest->host.config->disks[index];
+    const struct virtio_context context = device_context(guest, option->packed_queue);
     const struct blk_config config = {
         .name = device_name(guest, "disk", index),
         .disk = {.path = option->path,
@@ -80,7 +103,7 @@ static int disk_add(struct guest *guest, size_t index, struct err *err)
     struct virtio_device *device;
     int ret = virtio_blk_create(&device, &context, &config, err);
 
-    return ret ? ret : slot_add(guest, device, err);
+    return ret ? ret : slot_add(guest, device, option->transport, err);
 }
 
 /* The same guest on the same tap has the same address at each start; FNV-1a spreads the names. */
@@ -100,8 +123,8 @@ static void mac_derive(uint8_t mac[6], const char *tap_name)
 
 static int net_add(struct guest *guest, size_t index, struct err *err)
 {
-    const struct virtio_context context = device_context(guest);
     const struct net_option *option = &guest->host.config->nets[index];
+    const struct virtio_context context = device_context(guest, option->packed_queue);
     const struct tap_config tap_config = {.name = option->tap_name,
                                           .fd = option->tap_fd,
                                           .queue_count = option->pair_count,
@@ -120,26 +143,26 @@ static int net_add(struct guest *guest, size_t index, struct err *err)
         mac_derive(config.mac, tap.name);
     /* The tap is the device's from here on, also when this fails. */
     ret = virtio_net_create(&device, &context, &config, &tap, err);
-    return ret ? ret : slot_add(guest, device, err);
+    return ret ? ret : slot_add(guest, device, option->transport, err);
 }
 
 static int rng_add(struct guest *guest, struct err *err)
 {
-    const struct virtio_context context = device_context(guest);
+    const struct virtio_context context = device_context(guest, false);
     const struct rng_config config = {.name = device_name(guest, "rng", 0)};
     struct virtio_device *device;
     int ret = virtio_rng_create(&device, &context, &config, err);
 
-    return ret ? ret : slot_add(guest, device, err);
+    return ret ? ret : slot_add(guest, device, TRANSPORT_PCI, err);
 }
 
 static int console_add(struct guest *guest, struct chardev *chardev, struct err *err)
 {
-    const struct virtio_context context = device_context(guest);
+    const struct virtio_context context = device_context(guest, false);
     struct virtio_device *device;
     int ret = virtio_console_create(&device, &context, device_name(guest, "hvc", 0), chardev, err);
 
-    return ret ? ret : slot_add(guest, device, err);
+    return ret ? ret : slot_add(guest, device, TRANSPORT_PCI, err);
 }
 
 int slots_create(struct guest *guest, struct err *err)
@@ -166,12 +189,26 @@ void slots_destroy(struct guest *guest)
 {
     for (unsigned i = guest->virtio_count; i-- > 0;) {
         virtio_pci_destroy(guest->virtio[i].pci);
+        virtio_mmio_destroy(guest->virtio[i].mmio);
         virtio_device_destroy(guest->virtio[i].device);
     }
     pci_root_destroy(guest->pci);
 }
 
-/* The devices were drained and reset by virtio_pci_shutdown. */
+void slots_drain(struct guest *guest, void (*drained)(void *arg))
+{
+    guest->draining += guest->virtio_count;
+    for (unsigned i = 0; i < guest->virtio_count; i++) {
+        const struct guest_virtio *slot = &guest->virtio[i];
+
+        if (slot->mmio)
+            virtio_mmio_shutdown(slot->mmio, drained, guest);
+        else
+            virtio_pci_shutdown(slot->pci, drained, guest);
+    }
+}
+
+/* The devices were drained and reset by slots_drain. */
 int slots_reset(struct guest *guest, struct err *err)
 {
     (void)err;

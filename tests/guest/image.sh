@@ -23,8 +23,8 @@ for kernel in "$@"; do
     6.1) package=linux-image-cloud-amd64 ;;
     *) echo "guest: no kernel $kernel: there are 6.12 and 6.1" >&2 && exit 2 ;;
     esac
-    tools/kernel.sh "$package" "$out/$kernel" virtio_pci virtio_blk virtio_net virtio_console virtio_rng button \
-        pvpanic_mmio pvpanic_pci
+    tools/kernel.sh "$package" "$out/$kernel" virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_rng \
+        button pvpanic_mmio pvpanic_pci
     tools/make-initrd.sh "$out/$kernel" tests/guest/init
 done
 

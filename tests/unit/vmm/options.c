@@ -51,12 +51,14 @@ Test(options, defaults_boot_a_kernel_with_a_console)
 
 Test(options, everything_at_once)
 {
-    struct parsed *p = parse(
-        "-m 2G --cpus 4 -p console=ttyS0 --params quiet -i initrd --block a.img,ro,root,id=X "
-        "-b path=b.img,direct,queues=3,block-size=4096 --net tap-name=t0,mac=52:54:00:00:00:01 "
-        "--net tap-fd=7,vq-pairs=2,mtu=9000 --serial type=file,path=out,num=2 --serial "
-        "type=pty,hardware=virtio-console,console --no-rng --exit-on-reset --poll-us 0 "
-        "--log-level debug --kvm-device /dev/other vmlinuz");
+    struct parsed *p =
+        parse("-m 2G --cpus 4 -p console=ttyS0 --params quiet -i initrd --block a.img,ro,root,id=X "
+              "-b path=b.img,direct,queues=3,packed-queue,block-size=4096 "
+              "--net packed-queue=true,tap-name=t0,mac=52:54:00:00:00:01 "
+              "--net tap-fd=7,vq-pairs=2,mtu=9000,transport=mmio --serial type=file,path=out,num=2 "
+              "--serial "
+              "type=pty,hardware=virtio-console,console --no-rng --exit-on-reset --poll-us 0 "
+              "--log-level debug --kvm-device /dev/other vmlinuz");
     const struct run_config *c = &p->config;
 
     cr_assert_eq(p->ret, 0, "%s", p->err.text);
@@ -71,6 +73,8 @@ Test(options, everything_at_once)
     cr_assert_str_eq(c->disks[0].id, "X");
     cr_assert_str_eq(c->disks[1].path, "b.img");
     cr_assert(c->disks[1].direct && !c->disks[1].read_only);
+    cr_assert(c->disks[1].packed_queue && !c->disks[0].packed_queue, "split is the default");
+    cr_assert(c->nets[0].packed_queue && !c->nets[1].packed_queue);
     cr_assert_eq(c->disks[1].queue_count, 3);
     cr_assert_eq(c->disks[1].block_size, 4096);
     cr_assert_eq(c->net_count, 2);
@@ -79,6 +83,8 @@ Test(options, everything_at_once)
     cr_assert_eq(c->nets[1].tap_fd, 7);
     cr_assert_eq(c->nets[1].pair_count, 2);
     cr_assert_eq(c->nets[1].mtu, 9000);
+    cr_assert_eq(c->nets[0].transport, TRANSPORT_PCI);
+    cr_assert_eq(c->nets[1].transport, TRANSPORT_MMIO);
     cr_assert_eq(c->serial_count, 2);
     cr_assert_eq(c->serials[0].num, 2);
     cr_assert_eq(c->serials[1].hardware, SERIAL_HW_VIRTIO_CONSOLE);
@@ -104,9 +110,10 @@ Test(options, unknown_options_and_missing_values_are_named)
 
 Test(options, unknown_keys_are_named_with_the_known_ones)
 {
-    refused(
-        "-b a,frob=1 k", -EINVAL,
-        "--block: unknown key 'frob'; known are path, ro, root, direct, id, queues, block-size");
+    refused("-b a,frob=1 k", -EINVAL,
+            "--block: unknown key 'frob'; known are path, ro, root, direct, id, queues, "
+            "packed-queue, transport, block-size");
+    refused("-b a,transport=isa k", -EINVAL, "isa");
     refused("-b a, k", -EINVAL, "unknown key ''");
     refused("--net tap-name=a,frob k", -EINVAL, "unknown key 'frob'");
     refused("--serial type=sink,frob k", -EINVAL, "unknown key 'frob'");
