@@ -71,11 +71,18 @@ static uint64_t bucket_top(uint32_t bucket)
 
 void histogram_record(struct histogram *histogram, uint64_t value)
 {
-    histogram->count++;
-    histogram->sum += (double)value;
+    histogram_record_many(histogram, value, 1);
+}
+
+void histogram_record_many(struct histogram *histogram, uint64_t value, uint64_t count)
+{
+    if (!count)
+        return;
+    histogram->count += count;
+    histogram->sum += (double)value * (double)count;
     histogram->min = u64_min(histogram->min, value);
     histogram->max = u64_max(histogram->max, value);
-    histogram->buckets[bucket_of(u64_min(value, HISTOGRAM_VALUE_MAX))]++;
+    histogram->buckets[bucket_of(u64_min(value, HISTOGRAM_VALUE_MAX))] += count;
 }
 
 void histogram_merge(struct histogram *histogram, const struct histogram *from)

@@ -23,6 +23,8 @@ must_check int histogram_create(struct histogram **out);
 void histogram_destroy(struct histogram *histogram);
 
 void histogram_record(struct histogram *histogram, uint64_t value);
+/* The same value `count` times: what another histogram counted. */
+void histogram_record_many(struct histogram *histogram, uint64_t value, uint64_t count);
 /* Adds all that was recorded in `from`, which stays as it is. */
 void histogram_merge(struct histogram *histogram, const struct histogram *from);
 

@@ -45,6 +45,21 @@ Test(histogram, is_zero_everywhere_while_empty)
     histogram_destroy(histogram);
 }
 
+Test(histogram, many_at_once_are_as_many_one_by_one)
+{
+    struct histogram *histogram = create();
+
+    histogram_record_many(histogram, 10, 3);
+    histogram_record_many(histogram, 1, 0);
+    histogram_record_many(histogram, 40, 1);
+    cr_assert_eq(histogram_count(histogram), 4);
+    cr_assert_eq(histogram_min(histogram), 10);
+    cr_assert_eq(histogram_max(histogram), 40);
+    cr_assert_eq(histogram_mean(histogram), 17.5);
+    cr_assert_eq(histogram_percentile(histogram, 75000), 10);
+    histogram_destroy(histogram);
+}
+
 Test(histogram, values_below_two_thousand_are_exact)
 {
     struct histogram *histogram = create();
