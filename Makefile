@@ -62,7 +62,7 @@ VARIANT_CFLAGS_stress  := -DASYNC_STRESS=1 -fsanitize=address,undefined -fno-san
 VARIANT_CFLAGS_fuzz    := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 VARIANT_CFLAGS := $(VARIANT_CFLAGS_$(VARIANT))
 
-MODULES := base cli report exec sync stress latency mem bus chardev virtio legacy kvm boot vmm
+MODULES := base cli report exec sync stress latency bench mem bus chardev virtio legacy kvm boot vmm
 ASYNC   := base exec sync
 OTHER_ARCH := $(filter-out $(ARCH),x86_64 aarch64)
 sources = $(filter-out %/main.c,$(wildcard $(1)/*.c $(1)/$(ARCH)/*.c))
@@ -103,6 +103,7 @@ FORCE:
 include tests/tests.mk
 include tests/model/model.mk
 include fuzz/fuzz.mk
+include bench/guest/guest.mk
 include bench/bench.mk
 include tools/tools.mk
 

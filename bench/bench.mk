@@ -16,8 +16,9 @@ bench-async: $(O)/bench-async
 	$(O)/bench-async --json build/bench/async.json
 
 # Little of everything: shows that the benchmarks run, not how fast. Part of make test.
-bench-smoke: $(O)/bench-async
+bench-smoke: $(O)/bench-async build/ringvm
 	tests/bench/run $<
+	tests/bench/run-guest build/ringvm
 
 KVM_BENCH_OBJ := $(call obj,bench/kvm.c)
 
@@ -47,7 +48,7 @@ bench-virtio: $(O)/bench-virtio
 
 .PHONY: bench-guest
 bench-guest: build/ringvm
-	bench/guest
+	bench/linux-guest
 
 .PHONY: bench
 bench: bench-async bench-kvm bench-virtio bench-guest

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
+#include "bench/command.h"
 #include "exec/executor.h"
 #include "kvm/kvm.h"
 #include "latency/command.h"
@@ -101,6 +102,19 @@ static enum exit_status latency(int argc, char **argv)
     return EXIT_HOST_ERROR;
 }
 
+static enum exit_status bench(int argc, char **argv)
+{
+    switch (bench_command(argc, argv)) {
+    case BENCH_DONE:
+        return EXIT_POWERED_OFF;
+    case BENCH_BAD_ARGUMENTS:
+        return EXIT_BAD_ARGUMENTS;
+    case BENCH_FAILED:
+        break;
+    }
+    return EXIT_HOST_ERROR;
+}
+
 static enum exit_status help(int argc, char **argv);
 
 static const struct verb verbs[] = {
@@ -108,6 +122,7 @@ static const struct verb verbs[] = {
     {"probe", "say whether this host's KVM runs stock Linux kernels", probe},
     {"stress", "stress the async library's locks and channels (ringvm stress --help)", stress},
     {"latency", "measure how long the executor's steps take (ringvm latency --help)", latency},
+    {"bench", "measure from inside a guest: disk, exits (ringvm bench --help)", bench},
     {"version", "the version; with -v what of the kernel's io_uring is in use", version},
     {"help", "this text", help},
 };

@@ -13,6 +13,7 @@ may_include() {
     sync)    echo "sync exec base" ;;
     stress)  echo "stress cli report sync exec base" ;;
     latency) echo "latency cli report sync exec base" ;;
+    bench)   echo "bench cli report base" ;;
     mem)     echo "mem base" ;;
     bus)     echo "bus exec base mem" ;;
     chardev) echo "chardev exec base" ;;
@@ -20,7 +21,7 @@ may_include() {
     legacy)  echo "legacy bus chardev exec mem base" ;;
     kvm)     echo "kvm exec mem bus base" ;;
     boot)    echo "boot mem base" ;;
-    vmm)     echo "vmm base cli report exec sync stress latency mem bus chardev virtio legacy kvm boot" ;;
+    vmm)     echo "vmm base cli report exec sync stress latency bench mem bus chardev virtio legacy kvm boot" ;;
     *)       echo "" ;;
     esac
 }

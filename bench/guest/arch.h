@@ -1,0 +1,51 @@
+/*
+ * What each architecture brings: its entry calls guest_main in a mode that runs at native speed
+ * (ring 3 on x86_64), with all memory mapped where it is and device interrupts on.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#if defined(__x86_64__)
+#include "x86_64/cpu.h"
+#else
+#error "no such architecture yet"
+#endif
+
+/* What the loader said. */
+struct boot_info {
+    const char *cmdline;
+    uint64_t ram_end; /* of the RAM that the payload is in */
+    uint64_t rsdp;    /* 0: unknown */
+};
+
+/* The entry's structure, taken apart. */
+void boot_info_read(struct boot_info *info, uint64_t structure, bool is_linux);
+
+/* How often cycles() counts in a millisecond; 0: cannot be learnt. */
+uint64_t cycles_per_ms(void);
+
+void console_put(char c);
+
+/* The message that makes a device interrupt. */
+struct message {
+    uint64_t address;
+    uint32_t data;
+};
+extern volatile uint64_t interrupt_count;
+
+struct message interrupt_message(void);
+/* An interrupt to this processor itself. */
+void interrupt_self(void);
+/* Sleeps until there is one, unless *word is not `value` any more: what is looked at last. */
+void interrupt_wait(const volatile uint16_t *word, uint16_t value);
+
+/* Ends the machine: a power-off if ACPI says how, else a reset. */
+__attribute__((noreturn)) void power_off(const struct boot_info *info);
+
+uint32_t pci_config_read(uint32_t function, uint32_t offset);
+void pci_config_write(uint32_t function, uint32_t offset, uint32_t value);
+/* Whether there is a configuration space at all. */
+bool pci_config_exists(void);
+/* 32-bit addresses that are free for devices. */
+#define PCI_WINDOW_BASE 0xd0000000ULL

@@ -1,0 +1,80 @@
+#include "bench/options.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "cli/keyval.h"
+
+enum { ROUNDS_DEFAULT = 5, ROUNDS_MAX = 100, DURATION_MAX_S = 3600, POLL_US_MAX = 10000 };
+
+const struct bench_options bench_options_default = {
+    .duration_ns = NS_PER_S,
+    .rounds = ROUNDS_DEFAULT,
+    .kvm_path = "/dev/kvm",
+};
+
+int bench_option_duration(void *config, char *value, struct err *err)
+{
+    struct bench_options *options = config;
+
+    return keyval_duration("--duration", value, NS_PER_MS, DURATION_MAX_S * NS_PER_S,
+                           &options->duration_ns, err);
+}
+
+int bench_option_rounds(void *config, char *value, struct err *err)
+{
+    struct bench_options *options = config;
+    uint64_t rounds = 0;
+    int ret = keyval_u64("--rounds", value, 1, ROUNDS_MAX, &rounds, err);
+
+    options->rounds = (unsigned)rounds;
+    return ret;
+}
+
+/* Checked here, so that a mistake is one of our own command line. */
+int bench_option_poll_us(void *config, char *value, struct err *err)
+{
+    struct bench_options *options = config;
+    uint64_t poll_us;
+
+    options->poll_us = value;
+    return keyval_u64("--poll-us", value, 0, POLL_US_MAX, &poll_us, err);
+}
+
+int bench_option_kvm_device(void *config, char *value, struct err *err)
+{
+    struct bench_options *options = config;
+
+    (void)err;
+    options->kvm_path = value;
+    return 0;
+}
+
+int bench_option_json(void *config, char *value, struct err *err)
+{
+    struct bench_options *options = config;
+
+    (void)err;
+    options->json_path = value;
+    return 0;
+}
+
+int bench_option_svg(void *config, char *value, struct err *err)
+{
+    struct bench_options *options = config;
+
+    (void)err;
+    options->svg_path = value;
+    return 0;
+}
+
+int bench_options_parse(const struct option_table *table, int argc, char **argv,
+                        struct bench_options *config, struct err *err)
+{
+    int first, ret = option_parse(table, argc, argv, config, &config->wants_help, &first, err);
+
+    if (!ret && !config->wants_help && first < argc)
+        ret = err_set(err, -EINVAL, "unexpected argument '%s'; see %s --help", argv[first],
+                      table->command);
+    return ret;
+}
