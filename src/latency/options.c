@@ -107,7 +107,7 @@ static const struct option_def defs[] = {
     {.name = "load-tasks",
      .metavar = "COUNT",
      .help = "busy tasks in each executor while measuring with load, up to\n"
-             "1000 (default 4). With neither all is measured without only",
+             "1000 (default 4); 0 of both: nothing is measured with load",
      .apply = apply_load_tasks},
     {.name = "poll-us",
      .metavar = "COUNT",

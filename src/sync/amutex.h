@@ -52,7 +52,6 @@ struct amutex_compact {
 
 SYNC_FORMS(amutex);
 
-_Static_assert(sizeof(struct amutex) == 128, "two mutexes share no pair of cache lines");
 _Static_assert(sizeof(struct amutex_compact) == 16, "a word and the head of a list");
 
 /* A future: to be finished or cancelled before its frame goes. */

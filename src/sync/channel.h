@@ -48,8 +48,6 @@ struct channel_compact {
 
 SYNC_FORMS(channel);
 
-_Static_assert(sizeof(struct channel) == 128, "a channel has one pair of cache lines");
-
 /* Futures. */
 struct channel_send {
     struct waiter waiter;            /* private */

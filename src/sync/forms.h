@@ -14,11 +14,13 @@
 #include "base/compiler.h"
 
 /* Follows the declaration of struct NAME_compact. */
-#define SYNC_FORMS(name)                              \
-    struct name {                                     \
-        cache_isolated struct name##_compact compact; \
-    };                                                \
-    union name##_ref {                                \
-        struct name *isolated;                        \
-        struct name##_compact *compact;               \
+#define SYNC_FORMS(name)                                                       \
+    struct name {                                                              \
+        cache_isolated struct name##_compact compact;                          \
+    };                                                                         \
+    _Static_assert(sizeof(struct name) == 128 && _Alignof(struct name) == 128, \
+                   "one pair of cache lines, shared with no other");           \
+    union name##_ref {                                                         \
+        struct name *isolated;                                                 \
+        struct name##_compact *compact;                                        \
     } __attribute__((transparent_union))

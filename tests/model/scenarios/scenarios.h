@@ -10,4 +10,5 @@ extern const struct scenario amutex_scenarios[];
 extern const struct scenario acond_scenarios[];
 extern const struct scenario semaphore_scenarios[];
 extern const struct scenario channel_scenarios[];
+extern const struct scenario waits_scenarios[];
 extern const struct scenario queue_scenarios[];
