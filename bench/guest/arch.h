@@ -27,6 +27,11 @@ uint64_t cycles_per_ms(void);
 
 void console_put(char c);
 
+/* Exits that do nothing: one that KVM serves itself, and of a port (or what there is instead). */
+void exit_to_kernel(void);
+void exit_port_read(void);
+void exit_port_write(void);
+
 /* The message that makes a device interrupt. */
 struct message {
     uint64_t address;

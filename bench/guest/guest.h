@@ -9,3 +9,4 @@
 __attribute__((noreturn)) void guest_fail(const char *why);
 
 void disk_run(void);
+void exits_run(void);

@@ -36,10 +36,12 @@ void guest_main(uint64_t structure, bool is_linux)
     clock_init();
     bench = cmdline_find("bench");
     if (!bench)
-        guest_fail("no bench=disk on the command line");
+        guest_fail("no bench=disk or bench=exits on the command line");
     if (cmdline_is(bench, "disk"))
         disk_run();
+    else if (cmdline_is(bench, "exits"))
+        exits_run();
     else
-        guest_fail("bench= is not disk");
+        guest_fail("bench= is neither disk nor exits");
     finish();
 }

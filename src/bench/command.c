@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "bench/disk.h"
+#include "bench/exits.h"
 #include "report/json_file.h"
 #include "report/table.h"
 
@@ -67,8 +68,43 @@ static enum bench_verdict disk_run(int argc, char **argv, struct err *err)
     return ret ? BENCH_FAILED : BENCH_DONE;
 }
 
+static int exits_results_write(const struct exits_session *session, struct err *err)
+{
+    const struct bench_options *options = session->options;
+    int ret = 0;
+
+    if (!is_stdout(options->json_path))
+        ret = table_ended(exits_result_print(session, stdout, table_is_styled(stdout)), err);
+    if (!ret && options->json_path)
+        ret = json_file_write(exits_result_to_json(session), options->json_path, err);
+    if (!ret && options->svg_path)
+        ret = exits_result_draw(session, options->svg_path, err);
+    return ret;
+}
+
+static enum bench_verdict exits_run(int argc, char **argv, struct err *err)
+{
+    struct exits_session session;
+    struct bench_options options;
+    int ret;
+
+    if (exits_options_parse(argc, argv, &options, err))
+        return BENCH_BAD_ARGUMENTS;
+    if (options.wants_help) {
+        exits_options_print_help(stdout);
+        return BENCH_DONE;
+    }
+    ret = exits_session_run(&session, &options, progress_terminal(), err);
+    if (!ret) {
+        ret = exits_results_write(&session, err);
+        exits_session_destroy(&session);
+    }
+    return ret ? BENCH_FAILED : BENCH_DONE;
+}
+
 static const struct benchmark benchmarks[] = {
     {"disk", "requests a second and their latency on virtio-blk", disk_run},
+    {"exits", "what each way to leave the guest costs", exits_run},
 };
 
 static void help_print(FILE *out)

@@ -6,6 +6,7 @@
 #define LAPIC_BASE 0xfee00000UL
 
 enum {
+    LAPIC_ID = 0x20,
     LAPIC_SPURIOUS = 0xf0,
     LAPIC_COMMAND = 0x300,
     LAPIC_ENABLE = 0x1ff, /* the vector of spurious interrupts is 0xff */
@@ -34,6 +35,11 @@ struct message interrupt_message(void)
 void interrupt_self(void)
 {
     *lapic(LAPIC_COMMAND) = LAPIC_SELF | INTERRUPT_VECTOR;
+}
+
+void exit_to_kernel(void)
+{
+    (void)*lapic(LAPIC_ID);
 }
 
 void interrupt_wait(const volatile uint16_t *word, uint16_t value)

@@ -34,3 +34,14 @@ bool pci_config_exists(void)
     out32(PCI_ADDRESS, PCI_ENABLE);
     return in32(PCI_ADDRESS) == PCI_ENABLE;
 }
+
+/* The address register: reading and writing it does nothing else. */
+void exit_port_read(void)
+{
+    (void)in32(PCI_ADDRESS);
+}
+
+void exit_port_write(void)
+{
+    out32(PCI_ADDRESS, PCI_ENABLE);
+}
