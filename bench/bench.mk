@@ -46,9 +46,23 @@ bench-virtio: $(O)/bench-virtio
 	@mkdir -p build/bench
 	$(O)/bench-virtio --json build/bench/virtio.json
 
+NATIVE_BENCH_OBJ := $(call obj,bench/native.c)
+
+$(O)/bench-native: $(NATIVE_BENCH_OBJ) $(OBJ)
+	$(if $(Q),@echo LINK $@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+-include $(NATIVE_BENCH_OBJ:.o=.d)
+
+# The bench guest on ringvm and on QEMU, on this machine's own KVM.
+.PHONY: bench-native
+bench-native: $(O)/bench-native build/ringvm
+	@mkdir -p build/bench
+	$(O)/bench-native --json build/bench/native.json
+
 .PHONY: bench-guest
 bench-guest: build/ringvm
 	bench/linux-guest
 
 .PHONY: bench
-bench: bench-async bench-kvm bench-virtio bench-guest
+bench: bench-async bench-kvm bench-virtio bench-native bench-guest
