@@ -353,6 +353,7 @@ bool model_pop(struct model *m)
     MODEL_CHECK(m, held->chain.head == id);
     chain_compare(m, &held->chain);
     m->chains[id].popped = true;
+    m->popped += m->chains[id].step;
     m->chains_popped++;
     m->held_count++;
     return true;

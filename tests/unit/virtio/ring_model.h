@@ -83,8 +83,9 @@ struct model {
         struct vring_packed_desc_event *driver, *device;
     } in_packed;
 
-    uint64_t made;      /* position of the next entry to be made available */
-    uint64_t kicked;    /* the same when the driver last decided about a kick */
+    uint64_t made;   /* position of the next entry to be made available */
+    uint64_t kicked; /* position to be made available when the driver last decided about a kick */
+    uint64_t popped; /* position of the next entry that the device takes */
     uint64_t completed; /* position of the next entry to be used */
     uint64_t flushed;   /* the same as the driver sees it */
     uint64_t taken;     /* the same as far as the driver has looked */
