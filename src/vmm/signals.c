@@ -1,6 +1,7 @@
 #include "vmm/signals.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,13 +18,23 @@ struct signals {
     bool is_stopping;
     void (*received)(void *arg, int signal_number);
     void *arg;
-    struct signalfd_siginfo info;
 };
 
-enum { READ = 1, STATE_COUNT };
+enum { POLL = 1, STATE_COUNT };
 
-static const char *const state_names[STATE_COUNT] = {"start", "read"};
+static const char *const state_names[STATE_COUNT] = {"start", "poll"};
 
+/* Until there is none left, or the last one had enough. */
+static void signals_read(struct signals *signals)
+{
+    struct signalfd_siginfo info;
+
+    while (!signals->is_stopping && read(signals->fd, &info, sizeof(info)) == sizeof(info))
+        signals->received(signals->arg, (int)info.ssi_signo);
+}
+
+/* Polls: io_uring gives a read up, with -EAGAIN, after some hundred signals that are not for us,
+ * such as those that vCPUs are kicked with. */
 static enum task_verdict signals_poll(struct task *task)
 {
     struct signals *const signals = container_of(task, struct signals, task);
@@ -31,13 +42,11 @@ static enum task_verdict signals_poll(struct task *task)
     ASYNC_BEGIN(task)
         ;
         while (!signals->is_stopping) {
-            op_read(&signals->op, task, io_file_plain(signals->fd), &signals->info,
-                    sizeof(signals->info), 0);
-            AWAIT(task, READ, op_is_done(&signals->op));
-            if (signals->op.result == sizeof(signals->info))
-                signals->received(signals->arg, (int)signals->info.ssi_signo);
-            else if (signals->op.result != -ECANCELED)
+            op_poll(&signals->op, task, io_file_plain(signals->fd), POLLIN);
+            AWAIT(task, POLL, op_is_done(&signals->op));
+            if (signals->op.result < 0)
                 break;
+            signals_read(signals);
         }
         ASYNC_END(task);
 }
