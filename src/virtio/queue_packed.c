@@ -226,11 +226,15 @@ bool virtq_packed_notify_enable(struct virtq *vq)
     uint16_t wrap = packed->avail_flags & AVAIL ? EVENT_WRAP : 0;
     uint16_t flags = vq->event_idx ? VRING_PACKED_EVENT_FLAG_DESC : VRING_PACKED_EVENT_FLAG_ENABLE;
 
+    /*
+     * The driver stores an entry's flags, then looks at what we asked for; we ask, then look at the
+     * entry's flags. As in virtq_split_notify_enable, one side sees the other's store. What we ask
+     * is two stores: a driver that sees the second need not see the first, unless both are
+     * sequentially consistent.
+     */
     if (vq->event_idx)
         __atomic_store_n(&packed->device_event->off_wrap, packed->avail_next | wrap,
-                         __ATOMIC_RELAXED);
-    /* The driver stores an entry's flags, then looks at what we asked for; we ask, then look at the
-     * entry's flags. As in virtq_split_notify_enable, one side sees the other's store. */
+                         __ATOMIC_SEQ_CST);
     __atomic_store_n(&packed->device_event->flags, flags, __ATOMIC_SEQ_CST);
     return !vq->error &&
            entry_is_available(
