@@ -1,7 +1,7 @@
 /*
- * A virtqueue between the device (virtio/queue.c) and a driver that does what Linux does: requests
- * in, answers out, and on both sides the decision whether to notify. Each side sleeps whenever the
- * other one lets it, so that a notification that is lost is a deadlock.
+ * A split virtqueue between the device (virtio/queue_split.c) and a driver that does what Linux
+ * does: requests in, answers out, and on both sides the decision whether to notify. Each side
+ * sleeps whenever the other one lets it, so that a notification that is lost is a deadlock.
  */
 #include "virtio/queue.h"
 
@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "scenarios/guest_memory.h"
 #include "scenarios/scenarios.h"
 
 enum {
@@ -21,11 +22,6 @@ enum {
     AVAIL_OFFSET = 64,
     USED_OFFSET = 128,
     DATA_OFFSET = 192,
-};
-
-/* What mem/gmem.h hides: guest memory is part of the scenario's state here. */
-struct gmem {
-    _Alignas(64) unsigned char bytes[256];
 };
 
 struct state {

@@ -3,7 +3,9 @@
 #include <stddef.h>
 
 const struct scenario *const scenario_sets[] = {
-    litmus_scenarios, inbox_scenarios,     amutex_scenarios,
-    acond_scenarios,  semaphore_scenarios, channel_scenarios,
-    waits_scenarios,  queue_scenarios,     NULL,
+    litmus_scenarios,       inbox_scenarios,
+    amutex_scenarios,       acond_scenarios,
+    semaphore_scenarios,    channel_scenarios,
+    waits_scenarios,        queue_scenarios,
+    packed_queue_scenarios, NULL,
 };
