@@ -11,7 +11,7 @@
 #include "../tests/unit/boot/x86_64/image.h"
 #include "base/check.h"
 #include "boot/x86_64/boot.h"
-#include "mem/x86_64/layout.h"
+#include "mem/layout.h"
 
 #define RAM_SIZE (20ULL << 20)
 

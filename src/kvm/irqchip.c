@@ -32,7 +32,7 @@ static struct msi_vector *vector_of(struct irqchip *irqchip, uint32_t vector)
 static void line_set(void *chip, uint32_t gsi, bool level)
 {
     struct irqchip *irqchip = chip;
-    struct kvm_irq_level irq = {.irq = gsi, .level = level};
+    struct kvm_irq_level irq = {.irq = irqchip_arch_line(gsi), .level = level};
 
     CHECK(gsi < VM_PIN_COUNT);
     if (irqchip->levels[gsi] == level)
@@ -71,6 +71,7 @@ static int routes_update(struct irqchip *irqchip)
         routes->entries[count++] = (struct kvm_irq_routing_entry){
             .gsi = vector_gsi(i),
             .type = KVM_IRQ_ROUTING_MSI,
+            .flags = VM_MSI_FLAGS,
             .u.msi = {.address_lo = (uint32_t)vector->message.address,
                       .address_hi = (uint32_t)(vector->message.address >> 32),
                       .data = vector->message.data,
@@ -123,6 +124,8 @@ static void msi_signal(void *chip, uint32_t index)
         .address_lo = (uint32_t)vector->message.address,
         .address_hi = (uint32_t)(vector->message.address >> 32),
         .data = vector->message.data,
+        .flags = VM_MSI_FLAGS,
+        .devid = vector->message.device_id,
     };
 
     if (!vector->routed)

@@ -260,14 +260,17 @@ static void vcpus_destroy(struct vm *vm)
 }
 
 /* KVM_CREATE_VM is interrupted by signals when the host is short of memory. */
-static int create_fd(const struct kvm *kvm)
+static int create_fd(struct vm *vm, struct err *err)
 {
-    int fd;
+    unsigned long type;
+    int ret = vm_arch_type(&vm->config, &type, err);
 
+    if (ret)
+        return ret;
     do {
-        fd = ioctl(kvm->fd, KVM_CREATE_VM, 0UL);
-    } while (fd < 0 && errno == EINTR);
-    return fd;
+        vm->fd = ioctl(vm->config.kvm->fd, KVM_CREATE_VM, type);
+    } while (vm->fd < 0 && errno == EINTR);
+    return vm->fd < 0 ? err_set(err, -errno, "vm: KVM_CREATE_VM: %s", strerror(errno)) : 0;
 }
 
 int vm_create(struct vm **out, const struct vm_config *config, struct err *err)
@@ -283,11 +286,9 @@ int vm_create(struct vm **out, const struct vm_config *config, struct err *err)
         return err_set(err, -ENOMEM, "vm: out of memory");
     vm->config = *config;
     vm->epoch = VCPU_EPOCH_FIRST;
-    vm->fd = create_fd(config->kvm);
-    if (vm->fd < 0) {
-        ret = err_set(err, -errno, "vm: KVM_CREATE_VM: %s", strerror(errno));
+    ret = create_fd(vm, err);
+    if (ret)
         goto fail_vm;
-    }
     ret = memory_slots_set(vm, err);
     if (ret)
         goto fail_fd;

@@ -91,8 +91,8 @@ void vm_destroy(struct vm *vm);
 /* Makes the vCPU threads, parked; from here on only vm_stop ends them. When it fails there are
  * none, and the vm can only be destroyed. */
 must_check int vm_start(struct vm *vm, struct err *err);
-/* Lets parked vCPUs run, except those that stopped by themselves. On x86_64 vCPU 0 starts at its
- * entry (kvm/x86_64/entry.h), the others wait for the guest's start-up IPI. */
+/* Lets parked vCPUs run, except those that stopped by themselves. vCPU 0 starts at its entry
+ * (kvm/ARCH/entry.h), the others wait for the guest to start them: by start-up IPI, or PSCI. */
 void vm_resume(struct vm *vm);
 /*
  * Asks every vCPU to leave the guest; events.parked follows. From inside a device's access (a reset

@@ -1,12 +1,12 @@
 /*
- * The wiring of the x86_64 machine: one table of parts, made in its order, unmade in reverse.
+ * The wiring of the machine: one table of parts, made in its order, unmade in reverse.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 
-#include "mem/x86_64/layout.h"
+#include "mem/layout.h"
 #include "vmm/cmdline.h"
 #include "vmm/guest_private.h"
 
@@ -67,7 +67,7 @@ static void memory_destroy(struct guest *guest)
 
 static int buses_create(struct guest *guest, struct err *err)
 {
-    int ret = bus_create(&guest->port_bus, "port", err);
+    int ret = LAYOUT_HAS_PORTS ? bus_create(&guest->port_bus, "port", err) : 0;
 
     return ret ? ret : bus_create(&guest->mmio_bus, "memory", err);
 }

@@ -44,7 +44,7 @@ struct guest {
     struct boot_file kernel;
     struct boot_file initrd;
     struct gmem *mem;
-    struct bus *port_bus;
+    struct bus *port_bus; /* NULL where there are no ports */
     struct bus *mmio_bus;
     struct vm *vm;
     struct chips *chips;
@@ -76,13 +76,13 @@ void streams_drain(struct guest *guest, void (*drained)(void *arg));
 /* The stream of a port; NULL when the options have none. */
 struct chardev *streams_find(struct guest *guest, enum serial_hardware hardware, unsigned num);
 
-/* chips.c: what a PC has beside PCI. */
+/* ARCH/chips.c: what the machine has beside PCI. */
 must_check int chips_create(struct guest *guest, struct err *err);
 void chips_destroy(struct guest *guest);
 /* Their timers end; the guest does not run any more. */
 void chips_stop(struct guest *guest);
 int chips_reset(struct guest *guest, struct err *err);
-/* Port 0xcf9, for the PCI root. */
+/* Port 0xcf9, for the PCI root; NULL where there are no ports. */
 struct bus_range *chips_reset_control(struct guest *guest);
 
 /* slots.c: the virtio devices, in the slots of the PCI bus or beside it. */
@@ -95,7 +95,7 @@ int slots_reset(struct guest *guest, struct err *err);
 /* loader.c: kernel and initrd. */
 must_check int loader_create(struct guest *guest, struct err *err);
 void loader_destroy(struct guest *guest);
-/* Kernel, tables and boot information into guest memory, vCPU 0 to its entry. */
+/* ARCH/loader.c: kernel, tables and boot information into guest memory, vCPU 0 to its entry. */
 must_check int loader_load(struct guest *guest, struct err *err);
 
 /* guest.c */

@@ -5,7 +5,7 @@
 
 #include "base/arith.h"
 #include "base/check.h"
-#include "mem/x86_64/layout.h"
+#include "mem/layout.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/net.h"

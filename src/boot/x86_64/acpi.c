@@ -7,7 +7,7 @@
 #include "base/limits.h"
 #include "boot/x86_64/dsdt.h"
 #include "boot/x86_64/lowmem.h"
-#include "mem/x86_64/layout.h"
+#include "mem/layout.h"
 
 #define packed_fields __attribute__((packed))
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "base/check.h"
-#include "mem/x86_64/layout.h"
+#include "mem/layout.h"
 
 enum { PCI_PIN_COUNT = 4 };
 

@@ -1,6 +1,6 @@
 #include "boot/x86_64/e820.h"
 
-#include "mem/x86_64/layout.h"
+#include "mem/layout.h"
 
 static void add(struct e820 *map, uint64_t base, uint64_t end, uint32_t type)
 {

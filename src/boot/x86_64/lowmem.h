@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 #include "mem/gmem.h"
-#include "mem/x86_64/layout.h"
+#include "mem/layout.h"
 
 enum {
     LOWMEM_GDT = 0x1000,

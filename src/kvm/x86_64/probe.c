@@ -14,7 +14,7 @@
 #include "kvm/arch.h"
 #include "kvm/kvm.h"
 #include "kvm/x86_64/cpuid.h"
-#include "mem/x86_64/layout.h"
+#include "mem/layout.h"
 
 /* Guest-physical layout of the trial. */
 enum {

@@ -8,7 +8,7 @@
 
 #include "kvm/arch.h"
 #include "kvm/vm_private.h"
-#include "mem/x86_64/layout.h"
+#include "mem/layout.h"
 
 static const struct kvm_capability capabilities[] = {
     {KVM_CAP_SET_TSS_ADDR, "KVM_CAP_SET_TSS_ADDR"},
@@ -45,6 +45,11 @@ bool kvm_arch_is_software(void)
 {
     return !access("/sys/module/kvm", F_OK) && access("/sys/module/kvm_intel", F_OK) &&
            access("/sys/module/kvm_amd", F_OK);
+}
+
+uint32_t irqchip_arch_line(uint32_t gsi)
+{
+    return gsi;
 }
 
 size_t irqchip_arch_pin_routes(struct kvm_irq_routing_entry *entries)
@@ -97,6 +102,14 @@ static int pin_routes_set(struct vm *vm, struct err *err)
         ret = err_set(err, -errno, "vm: KVM_SET_GSI_ROUTING: %s", strerror(errno));
     free(routes);
     return ret;
+}
+
+int vm_arch_type(const struct vm_config *config, unsigned long *type, struct err *err)
+{
+    (void)config;
+    (void)err;
+    *type = 0;
+    return 0;
 }
 
 int vm_arch_init(struct vm *vm, struct err *err)

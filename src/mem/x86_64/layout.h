@@ -12,17 +12,13 @@
  *  0x1_0000_0000   the rest of RAM, then the 64-bit PCI window
  */
 #pragma once
-#include <stddef.h>
-#include <stdint.h>
-
-#include "base/compiler.h"
-#include "base/err.h"
-#include "mem/gmem.h"
 
 /* Below 1 MiB. */
 #define LAYOUT_LOW_RAM_END 0x9fc00ULL /* from here to BIOS_END reserved in the guest's map */
 #define LAYOUT_ACPI_BASE   0xe0000ULL /* where a BIOS has its RSDP, so that it is found by a scan */
 #define LAYOUT_BIOS_END    0x100000ULL
+
+#define LAYOUT_RAM_BASE 0ULL
 
 /* The gap for devices below 4 GiB. */
 #define LAYOUT_GAP_BASE          0xc0000000ULL
@@ -44,6 +40,7 @@
 #define LAYOUT_MEM_SIZE_MAX  0x6000000000ULL
 
 enum {
+    LAYOUT_HAS_PORTS = 1,
     LAYOUT_PCI_BUS_COUNT = 1, /* no bridges */
     LAYOUT_PCI_SLOT_COUNT = 32,
     LAYOUT_VIRTIO_MMIO_LEN = 0x1000,
@@ -94,16 +91,8 @@ enum {
     LAYOUT_GSI_VIRTIO_COUNT = 4,
 };
 
-enum { LAYOUT_RAM_RANGE_COUNT_MAX = 2 };
-
-/*
- * RAM of `mem_size` bytes around the gap, ready for gmem_create. -EINVAL unless mem_size is a
- * multiple of 4 KiB from 2 MiB to LAYOUT_MEM_SIZE_MAX. Any thread.
- */
-must_check int layout_ram_ranges(uint64_t mem_size,
-                                 struct gmem_range ranges[LAYOUT_RAM_RANGE_COUNT_MAX],
-                                 size_t *count, struct err *err);
-
-/* Start of the 64-bit PCI window of LAYOUT_PCI_MEM64_LEN bytes: the first multiple of its length
- * above the RAM. Valid for sizes that layout_ram_ranges accepts. */
-uint64_t layout_pci_mem64_base(uint64_t mem_size);
+_Static_assert(LAYOUT_ECAM_BASE + LAYOUT_ECAM_LEN <= LAYOUT_IOAPIC_BASE, "ECAM and IOAPIC overlap");
+_Static_assert(LAYOUT_GAP_END + LAYOUT_MEM_SIZE_MAX + 2 * LAYOUT_PCI_MEM64_LEN <= 1ULL << 39,
+               "the 64-bit window ends within 39 address bits");
+_Static_assert(LAYOUT_GSI_PCI_BASE + LAYOUT_GSI_PCI_COUNT <= LAYOUT_IOAPIC_PIN_COUNT,
+               "PCI interrupts are pins of the IOAPIC");

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
-#include "mem/x86_64/layout.h"
+#include "mem/layout.h"
 
 enum { TABLE_COUNT_MAX = 8, HEADER_SIZE = 36 };
 

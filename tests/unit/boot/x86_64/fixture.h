@@ -9,7 +9,7 @@
 #include "boot/file.h"
 #include "image.h"
 #include "mem/gmem.h"
-#include "mem/x86_64/layout.h"
+#include "mem/layout.h"
 
 /* A file with these bytes, to be closed with boot_file_close. */
 static inline struct boot_file file_make(const char *kind, const void *bytes, size_t size)

@@ -1,4 +1,4 @@
-#include "mem/x86_64/layout.h"
+#include "mem/layout.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -13,7 +13,7 @@
 #include "legacy/reset_control.h"
 #include "legacy/rtc.h"
 #include "legacy/serial.h"
-#include "mem/x86_64/layout.h"
+#include "mem/layout.h"
 #include "vmm/guest_private.h"
 
 struct chips {

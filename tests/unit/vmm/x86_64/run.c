@@ -20,7 +20,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "../boot/x86_64/image.h"
+#include "../../boot/x86_64/image.h"
 #include "vmm/guest_private.h"
 
 /* 32-bit code at the PVH entry. */

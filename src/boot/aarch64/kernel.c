@@ -1,0 +1,230 @@
+#include "boot/aarch64/kernel.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arith.h"
+#include "base/check.h"
+#include "boot/aarch64/unpack.h"
+#include "mem/layout.h"
+
+/* Documentation/arch/arm64/booting.rst; all little-endian. */
+struct image_header {
+    uint32_t code[2];
+    uint64_t text_offset; /* from a multiple of 2 MiB */
+    uint64_t image_size;  /* in memory; 0: a kernel before 3.17 */
+    uint64_t flags;
+    uint64_t reserved[3];
+    uint32_t magic;
+    uint32_t pe_offset;
+};
+_Static_assert(sizeof(struct image_header) == 64, "booting.rst");
+
+/* drivers/firmware/efi/libstub/zboot-header.S */
+struct zboot_header {
+    uint32_t dos_magic;
+    uint32_t magic;
+    uint32_t payload_offset;
+    uint32_t payload_size;
+    uint64_t reserved;
+    char compression[32];
+};
+_Static_assert(sizeof(struct zboot_header) == 56, "zboot-header.S");
+
+enum {
+    IMAGE_MAGIC = 0x644d5241, /* "ARM\x64" */
+    ZBOOT_MAGIC = 0x676d697a, /* "zimg" */
+    IMAGE_FLAG_BIG_ENDIAN = 1,
+    /* Of kernels that do not say their size. */
+    IMAGE_SIZE_DEFAULT = 0x1000000,
+    TEXT_OFFSET_DEFAULT = 0x80000,
+};
+
+/* What people try that is not a kernel for this machine. */
+static const struct {
+    size_t offset;
+    const char *magic;
+    size_t len;
+    const char *what;
+} foreigners[] = {
+    {0x202, "HdrS", 4, "is a kernel for x86_64; give one for aarch64"},
+    {0x38, "RSC\x05", 4, "is a kernel for riscv; give one for aarch64"},
+    {0,
+     "\xfd"
+     "7zXZ",
+     5, "is an xz file; unpack it"},
+    {0, "\x28\xb5\x2f\xfd", 4, "is a zstd file; unpack it"},
+    {0, "070701", 6, "is a cpio archive; give it with --initrd"},
+};
+
+enum { HEAD_SIZE = 1024 };
+
+static int not_a_kernel(const struct boot_file *file, const uint8_t *head, size_t head_size,
+                        uint64_t file_size, struct err *err)
+{
+    for (size_t i = 0; i < array_count(foreigners); i++)
+        if (head_size >= foreigners[i].offset + foreigners[i].len &&
+            !memcmp(head + foreigners[i].offset, foreigners[i].magic, foreigners[i].len))
+            return err_set(err, -ENOEXEC, "%s %s: %s", file->kind, file->path, foreigners[i].what);
+    return err_set(err, -ENOEXEC,
+                   "%s %s: is neither an Image nor an ELF file, or is cut short (%llu bytes); "
+                   "give a vmlinuz or Image",
+                   file->kind, file->path, (unsigned long long)file_size);
+}
+
+/* Where an Image with this header goes: as low as it may. */
+static int image_place(struct kernel *kernel, const struct image_header *header,
+                       const struct gmem *mem, struct err *err)
+{
+    const struct boot_file *file = kernel->file;
+    const struct gmem_range *ram = &gmem_region(mem, 0)->range;
+    uint64_t size = header->image_size ? header->image_size : IMAGE_SIZE_DEFAULT;
+    uint64_t offset = header->image_size ? header->text_offset : TEXT_OFFSET_DEFAULT;
+
+    if (header->flags & IMAGE_FLAG_BIG_ENDIAN)
+        return err_set(err, -ENOEXEC, "%s %s: is a big-endian kernel; give a little-endian one",
+                       file->kind, file->path);
+    if (offset > ram->size || size > ram->size - offset)
+        return err_set(err, -ENOMEM,
+                       "%s %s: needs %llu MiB at offset %llu MiB of guest memory; raise --mem",
+                       file->kind, file->path, (unsigned long long)size >> 20,
+                       (unsigned long long)offset >> 20);
+    kernel->base = kernel->entry = ram->base.addr + offset;
+    kernel->end = kernel->base + size;
+    return 0;
+}
+
+/* `head` is the file's, or that of what is compressed in it. */
+static bool image_detect(const uint8_t *head, size_t head_size, struct image_header *header)
+{
+    if (head_size < sizeof(*header))
+        return false;
+    memcpy(header, head, sizeof(*header));
+    return header->magic == IMAGE_MAGIC;
+}
+
+static int gzip_parse(struct kernel *kernel, const struct gmem *mem, struct err *err)
+{
+    struct unpack *unpack = malloc(sizeof(*unpack));
+    uint8_t head[sizeof(struct image_header)];
+    struct image_header header;
+    size_t head_size = 0;
+    int ret;
+
+    if (!unpack)
+        return err_set(err, -ENOMEM, "%s %s: out of memory", kernel->file->kind,
+                       kernel->file->path);
+    kernel->form = KERNEL_IMAGE_GZIP;
+    ret = unpack_open(unpack, kernel->file, kernel->offset, kernel->size, err);
+    if (ret)
+        goto out;
+    ret = unpack_read(unpack, head, sizeof(head), &head_size, err);
+    unpack_close(unpack);
+    if (!ret)
+        ret = image_detect(head, head_size, &header)
+                  ? image_place(kernel, &header, mem, err)
+                  : err_set(err, -ENOEXEC, "%s %s: what is compressed in it is no Image",
+                            kernel->file->kind, kernel->file->path);
+out:
+    free(unpack);
+    return ret;
+}
+
+static int zboot_parse(struct kernel *kernel, const struct zboot_header *header,
+                       const struct gmem *mem, struct err *err)
+{
+    const struct boot_file *file = kernel->file;
+
+    if (strncmp(header->compression, "gzip", sizeof(header->compression)) != 0)
+        return err_set(err, -ENOEXEC,
+                       "%s %s: is an EFI zboot image compressed with %.31s, only gzip is known; "
+                       "give the Image inside",
+                       file->kind, file->path, header->compression);
+    if (header->payload_offset > kernel->size ||
+        header->payload_size > kernel->size - header->payload_offset)
+        return err_set(err, -ENODATA, "%s %s: is truncated: %llu bytes; copy it again", file->kind,
+                       file->path, (unsigned long long)kernel->size);
+    kernel->offset = header->payload_offset;
+    kernel->size = header->payload_size;
+    return gzip_parse(kernel, mem, err);
+}
+
+static int elf_kernel_parse(struct kernel *kernel, const struct gmem *mem, struct err *err)
+{
+    int ret = elf_parse(&kernel->elf, kernel->file, EM_AARCH64, &gmem_region(mem, 0)->range, err);
+
+    kernel->form = KERNEL_ELF;
+    kernel->entry = kernel->elf.entry;
+    kernel->base = kernel->elf.base;
+    kernel->end = kernel->elf.end;
+    return ret;
+}
+
+int kernel_parse(struct kernel *kernel, const struct boot_file *file, const struct gmem *mem,
+                 struct err *err)
+{
+    struct image_header image;
+    struct zboot_header zboot;
+    uint8_t head[HEAD_SIZE];
+    size_t head_size;
+    int ret;
+
+    *kernel = (struct kernel){.file = file};
+    ret = boot_file_size(file, &kernel->size, err);
+    if (ret)
+        return ret;
+    head_size = u64_min(kernel->size, sizeof(head));
+    ret = boot_file_read(file, 0, head, head_size, err);
+    if (ret)
+        return ret;
+    if (image_detect(head, head_size, &image))
+        return image_place(kernel, &image, mem, err);
+    if (head_size >= sizeof(zboot)) {
+        memcpy(&zboot, head, sizeof(zboot));
+        if (zboot.magic == ZBOOT_MAGIC)
+            return zboot_parse(kernel, &zboot, mem, err);
+    }
+    if (head_size >= 2 && head[0] == 0x1f && head[1] == 0x8b)
+        return gzip_parse(kernel, mem, err);
+    if (head_size >= SELFMAG && !memcmp(head, ELFMAG, SELFMAG))
+        return elf_kernel_parse(kernel, mem, err);
+    return not_a_kernel(file, head, head_size, kernel->size, err);
+}
+
+static int gzip_load(const struct kernel *kernel, void *host, size_t size, struct err *err)
+{
+    struct unpack *unpack = malloc(sizeof(*unpack));
+    size_t done;
+    int ret;
+
+    if (!unpack)
+        return err_set(err, -ENOMEM, "%s %s: out of memory", kernel->file->kind,
+                       kernel->file->path);
+    ret = unpack_open(unpack, kernel->file, kernel->offset, kernel->size, err);
+    if (!ret) {
+        ret = unpack_read(unpack, host, size, &done, err);
+        unpack_close(unpack);
+    }
+    free(unpack);
+    return ret;
+}
+
+int kernel_load(const struct kernel *kernel, struct gmem *mem, struct err *err)
+{
+    uint64_t size = kernel->end - kernel->base;
+    void *host = gmem_ptr(mem, gpa(kernel->base), size);
+
+    CHECK(host != NULL);
+    switch (kernel->form) {
+    case KERNEL_ELF:
+        return elf_load(&kernel->elf, mem, err);
+    case KERNEL_IMAGE_GZIP:
+        return gzip_load(kernel, host, size, err);
+    case KERNEL_IMAGE:
+        break;
+    }
+    /* A signature may follow. */
+    return boot_file_read(kernel->file, 0, host, u64_min(kernel->size, size), err);
+}
