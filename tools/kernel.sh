@@ -1,7 +1,7 @@
 #!/bin/sh
 # usage: tools/kernel.sh PACKAGE DIR MODULE...
 #
-# Fetches a Debian kernel package into DIR without installing it and without root. DIR then holds vmlinuz,
+# Fetches a Debian kernel package, for the architecture ARCH, into DIR without installing it and without root. DIR then holds vmlinuz,
 # release, the named modules with all that they depend on as NAME.ko, and modules.load: their file names in
 # loading order. Modules that are built into this kernel are left out. Does nothing when DIR is complete.
 set -eu
@@ -14,13 +14,17 @@ wanted="$package $*"
 [ "$(cat "$dir/complete" 2>/dev/null)" != "$wanted" ] || exit 0
 
 top=$(cd "$(dirname "$0")/.." && pwd)
+. "$top/tools/arch.sh"
 mkdir -p "$top/build"
 scratch=$(mktemp -d "$top/build/kernel.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
 
-# Package lists of our own: for a machine whose lists are missing or out of date, and a user who is not root.
-own_lists="-o Dir::State=$top/build/apt -o Dir::State::status=/var/lib/dpkg/status -o Dir::Cache=$top/build/apt"
+# Package lists of our own: for a machine whose lists are missing or out of date, and a user who is not root; and for
+# another architecture.
+lists=$top/build/apt${foreign:+-$debian}
+own_lists="-o Dir::State=$lists -o Dir::State::status=/var/lib/dpkg/status -o Dir::Cache=$lists
+    -o APT::Architecture=$debian"
 
 # The meta package names the newest kernel of its line.
 download() {
@@ -29,8 +33,8 @@ download() {
     # shellcheck disable=SC2086
     [ -n "$image" ] && (cd "$scratch" && apt-get $1 -o APT::Sandbox::User=root -qq download "$image")
 }
-if ! download "" 2>/dev/null; then
-    mkdir -p "$top/build/apt/lists/partial" "$top/build/apt/archives/partial"
+if ! download "${foreign:+$own_lists}" 2>/dev/null; then
+    mkdir -p "$lists/lists/partial" "$lists/archives/partial"
     # shellcheck disable=SC2086
     apt-get $own_lists -qq update || true
     if ! download "$own_lists"; then

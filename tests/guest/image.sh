@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # usage: tests/guest/image.sh KERNEL...
 #
-# Makes what guests boot from, below build/guest/: for each KERNEL (6.12 or 6.1, Debian's cloud flavour)
+# Makes what guests of architecture ARCH boot from, below build/guest/ (build/ARCH/guest/ for another one than this
+# machine's): for each KERNEL (6.12 or 6.1, Debian's cloud flavour)
 # KERNEL/vmlinuz and KERNEL/initrd.cpio, and root.img, an ext4 root file system with the tools that tests and the
 # demo use. Does nothing when all is up to date.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 cd "$(dirname "$0")/../.."
-out=build/guest
+. tools/arch.sh
+out=$build/guest
 
 programs="acpidump bash cat cmp cp dd df ethtool fio free head hwclock ip iperf3 ls lsblk lspci mke2fs mount sha256sum
     sleep stty sync tail tee umount"
@@ -19,8 +21,8 @@ trap 'exit 1' HUP INT TERM
 
 for kernel in "$@"; do
     case $kernel in
-    6.12) package=linux-image-6.12-cloud-amd64 ;;
-    6.1) package=linux-image-cloud-amd64 ;;
+    6.12) package=linux-image-6.12-cloud-$debian ;;
+    6.1) package=linux-image-cloud-$debian ;;
     *) echo "guest: no kernel $kernel: there are 6.12 and 6.1" >&2 && exit 2 ;;
     esac
     tools/kernel.sh "$package" "$out/$kernel" virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_rng \
