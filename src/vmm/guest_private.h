@@ -14,7 +14,7 @@
 #include "kvm/vm.h"
 #include "legacy/irq_share.h"
 #include "mem/gmem.h"
-#include "mem/x86_64/layout.h"
+#include "mem/layout.h"
 #include "virtio/device.h"
 #include "virtio/mmio.h"
 #include "virtio/pci.h"

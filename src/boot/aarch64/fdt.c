@@ -269,12 +269,12 @@ static void put_chips(void *fdt)
 static void put_virtio_mmio(void *fdt, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t base = LAYOUT_VIRTIO_MMIO_BASE + i * LAYOUT_VIRTIO_MMIO_STRIDE;
+        uint64_t base = LAYOUT_VIRTIO_MMIO_BASE + i * LAYOUT_VIRTIO_MMIO_LEN;
 
         node_begin_at(fdt, "virtio_mmio", base);
         put_text(fdt, "compatible", "virtio,mmio");
-        put_reg(fdt, base, LAYOUT_VIRTIO_MMIO_STRIDE);
-        put_interrupt(fdt, LAYOUT_GSI_VIRTIO_MMIO + i);
+        put_reg(fdt, base, LAYOUT_VIRTIO_MMIO_LEN);
+        put_interrupt(fdt, LAYOUT_GSI_VIRTIO_BASE + i % LAYOUT_GSI_VIRTIO_COUNT);
         put_flag(fdt, "dma-coherent");
         node_end(fdt);
     }

@@ -24,13 +24,12 @@
 #define LAYOUT_GIC_REDIST_BASE    0x080a0000ULL
 #define LAYOUT_GIC_REDIST_LEN     0x20000ULL /* of each vCPU */
 
-#define LAYOUT_SERIAL_BASE        0x09000000ULL
-#define LAYOUT_SERIAL_LEN         8ULL
-#define LAYOUT_SERIAL_STRIDE      0x1000ULL
-#define LAYOUT_RTC_BASE           0x09010000ULL
-#define LAYOUT_RTC_LEN            0x1000ULL
-#define LAYOUT_VIRTIO_MMIO_BASE   0x0a000000ULL
-#define LAYOUT_VIRTIO_MMIO_STRIDE 0x200ULL
+#define LAYOUT_SERIAL_BASE      0x09000000ULL
+#define LAYOUT_SERIAL_LEN       8ULL
+#define LAYOUT_SERIAL_STRIDE    0x1000ULL
+#define LAYOUT_RTC_BASE         0x09010000ULL
+#define LAYOUT_RTC_LEN          0x1000ULL
+#define LAYOUT_VIRTIO_MMIO_BASE 0x0a000000ULL /* LAYOUT_VIRTIO_MMIO_LEN each */
 
 #define LAYOUT_PCI_MEM32_BASE 0x10000000ULL
 #define LAYOUT_PCI_MEM32_LEN  0x20000000ULL
@@ -51,7 +50,8 @@ enum {
     LAYOUT_HAS_PORTS = 0,
     LAYOUT_PCI_BUS_COUNT = 1, /* no bridges */
     LAYOUT_SERIAL_COUNT = 4,
-    LAYOUT_VIRTIO_MMIO_COUNT = 32,
+    LAYOUT_VIRTIO_MMIO_LEN = 0x1000,
+    LAYOUT_VIRTIO_MMIO_COUNT_MAX = 24,
 
     /* Shared peripheral interrupts: input n is what the GIC calls 32 + n. All level triggered. */
     LAYOUT_GSI_SERIAL = 0,
@@ -59,7 +59,9 @@ enum {
     /* The root bus's INTA to INTD: pin p of slot s is input (s + p) % 4. */
     LAYOUT_GSI_PCI_BASE = 8,
     LAYOUT_GSI_PCI_COUNT = 4,
-    LAYOUT_GSI_VIRTIO_MMIO = 16,
+    /* One for each virtio device that is not on the PCI bus. */
+    LAYOUT_GSI_VIRTIO_BASE = 16,
+    LAYOUT_GSI_VIRTIO_COUNT = 24,
     LAYOUT_GSI_COUNT = 64,
 
     /* Private peripheral interrupts, by the GIC's numbers less 16 (Base System Architecture). */
@@ -77,5 +79,5 @@ enum {
 _Static_assert(LAYOUT_RAM_BASE + LAYOUT_MEM_SIZE_MAX + 2 * LAYOUT_PCI_MEM64_LEN <= 1ULL << 40,
                "the 64-bit window ends within 40 address bits");
 _Static_assert(LAYOUT_ECAM_BASE + LAYOUT_ECAM_LEN <= LAYOUT_RAM_BASE, "ECAM and RAM overlap");
-_Static_assert(LAYOUT_GSI_VIRTIO_MMIO + LAYOUT_VIRTIO_MMIO_COUNT <= LAYOUT_GSI_COUNT,
+_Static_assert(LAYOUT_GSI_VIRTIO_BASE + LAYOUT_GSI_VIRTIO_COUNT <= LAYOUT_GSI_COUNT,
                "an input for each virtio-mmio device");

@@ -24,7 +24,8 @@ int loader_load(struct guest *guest, struct err *err)
         .cmdline = guest->cmdline,
         .machine = {.vcpu_count = guest->host.config->vcpu_count,
                     .gic = gic_of(guest->vm),
-                    .has_pmu = vm_has_pmu(guest->vm)},
+                    .has_pmu = vm_has_pmu(guest->vm),
+                    .virtio_mmio_count = guest->virtio_mmio_count},
     };
     struct boot_regs regs;
     int ret = 0;
