@@ -95,6 +95,11 @@ bool explore_replay(const struct scenario *scenario, const struct seed *seed)
     return run() != OUTCOME_FAILED;
 }
 
+void *model_state(void)
+{
+    return race_arena(NULL);
+}
+
 unsigned model_self(void)
 {
     return (unsigned)explorer.current;

@@ -54,11 +54,15 @@ noreturn_fn void model_discard(void);
 /* Eventfds, MODEL_FD and up, count how often they were written to. Waits for more than `seen`. */
 enum { MODEL_FD = 100000 };
 uint64_t model_fd_wait(int fd, uint64_t seen);
+/* The same for a word of the scenario's state. */
+uint64_t model_wait_more(const void *word, uint64_t seen);
 /* Waits until it is not 0, then makes it 0, in one step with acquire and release order. `is_timed`:
  * waiting for ever is no failure, since a timer would end it. */
 uint64_t model_take(void *word, bool is_timed);
 /* Counts what the thread has begun and must not leave undone when it ends. */
 void model_owe(int count);
+/* What setup and the threads are called with. */
+void *model_state(void);
 /* Of the thread that calls; from 0. */
 unsigned model_self(void);
 

@@ -3,9 +3,15 @@
 #include <stddef.h>
 
 const struct scenario *const scenario_sets[] = {
-    litmus_scenarios,       inbox_scenarios,
-    amutex_scenarios,       acond_scenarios,
-    semaphore_scenarios,    channel_scenarios,
-    waits_scenarios,        queue_scenarios,
-    packed_queue_scenarios, NULL,
+    litmus_scenarios,
+    inbox_scenarios,
+    amutex_scenarios,
+    acond_scenarios,
+    semaphore_scenarios,
+    channel_scenarios,
+    waits_scenarios,
+    queue_scenarios,
+    packed_queue_scenarios,
+    vcpu_scenarios,
+    NULL,
 };

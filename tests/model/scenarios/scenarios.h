@@ -13,3 +13,4 @@ extern const struct scenario channel_scenarios[];
 extern const struct scenario waits_scenarios[];
 extern const struct scenario queue_scenarios[];
 extern const struct scenario packed_queue_scenarios[];
+extern const struct scenario vcpu_scenarios[];
