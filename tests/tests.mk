@@ -34,9 +34,9 @@ library-test: $(O)/library/libringvm-async.a
 
 .PHONY: guest guest-all
 # Guests of stock Debian kernels, on this machine's KVM or on an emulated host; guest-all has the long cases too.
-guest: build/ringvm
+guest: $(B)/ringvm
 	tests/guest/run
-guest-all: build/ringvm
+guest-all: $(B)/ringvm
 	tests/guest/run --all
 
 .PHONY: test test-all demo shell

@@ -20,9 +20,6 @@ esac
 packages="acpica-tools bash coreutils cpio dash diffutils e2fsprogs findutils fio grep gzip hostname iperf3
     iproute2 kmod mawk mount pciutils procps qemu-system-common qemu-system-data qemu-system-x86 seabios sed
     util-linux xz-utils"
-foreign_packages="bash busybox-static coreutils cpio dash diffutils e2fsprogs ethtool findutils fio grep gzip hostname
-    iperf3 iproute2 kmod mawk mount pciutils procps sed util-linux liburing2 libfdt1 libcap2 libjansson4 libcriterion3
-    zlib1g"
 # Those of them that this machine has.
 # shellcheck disable=SC2086
 packages=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $packages 2>/dev/null | sed -n 's/ installed$//p' || true)
@@ -49,15 +46,10 @@ make_root() {
 }
 
 make_foreign_root() {
-    # shellcheck disable=SC2086
-    tools/unpack.sh "$debian" "$build/root" $foreign_packages
-    versions=$(cat "$0" "$build/root/complete" | sha256sum)
+    tools/foreign-root.sh
+    versions=$(cat "$0" tools/foreign-root.sh | sha256sum)
     [[ $(cat "$out/root.complete" 2>/dev/null) != "$versions" ]] || return 0
     echo "host: making $out/root.img"
-    echo 'root:x:0:0:root:/root:/bin/bash' >"$build/root/etc/passwd"
-    echo 'root:x:0:' >"$build/root/etc/group"
-    # What the package's installation would have done.
-    ln -sf mawk "$build/root/usr/bin/awk"
     tools/make-ext4.sh "$out/root.img" 16 "$build/root"
     echo "$versions" >"$out/root.complete"
 }
