@@ -32,9 +32,11 @@ for kernel in "$@"; do
     6.1) package=linux-image-cloud-$debian ;;
     *) echo "guest: no kernel $kernel: there are 6.12 and 6.1" >&2 && exit 2 ;;
     esac
-    tools/kernel.sh "$package" "$out/$kernel" virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_rng \
-        button pvpanic_mmio pvpanic_pci
-    tools/make-initrd.sh "$out/$kernel" tests/guest/init
+    modules="virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_rng"
+    [[ $arch != x86_64 ]] || modules="$modules button pvpanic_mmio pvpanic_pci"
+    # shellcheck disable=SC2086
+    tools/kernel.sh "$package" "$out/$kernel" $modules
+    tools/make-initrd.sh "$out/$kernel" tests/guest/init "$source/bin/busybox"
 done
 
 # shellcheck disable=SC2086
