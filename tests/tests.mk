@@ -8,8 +8,11 @@ $(O)/unit: $(TEST_OBJ) $(OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(UNIT_LIBS)
 
 .PHONY: unit asan tsan stress-unit
+# Where another architecture's programs run.
+ON_ARCH := $(if $(CROSS),tests/host/run --arch $(ARCH) --)
 unit: $(O)/unit
-	LSAN_OPTIONS=suppressions=tests/unit/lsan.supp:print_suppressions=0 timeout -k 10 900 $(O)/unit $(UNIT_FLAGS)
+	$(ON_ARCH) env LSAN_OPTIONS=suppressions=tests/unit/lsan.supp:print_suppressions=0 \
+	  timeout -k 10 900 $(O)/unit $(UNIT_FLAGS)
 # Sanitizer builds of everything, and the unit tests under them.
 asan:
 	$(MAKE) VARIANT=asan unit build/asan/ringvm

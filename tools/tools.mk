@@ -24,7 +24,8 @@ TIDY_SRC = $(filter-out $(foreach a,$(OTHER_ARCH),$(foreach m,$(MODULES),src/$(m
 lint-tidy: $(addprefix build/lint/,$(TIDY_SRC:.c=.tidy))
 build/lint/%.tidy: %.c .clang-tidy
 	@mkdir -p $(@D)
-	@clang-tidy --quiet $< -- $(filter-out -Wduplicated-cond -Wlogical-op,$(ALL_CFLAGS)) > $@.log 2>&1 \
+	@clang-tidy --quiet $< -- $(CROSS:%=--target=%-linux-gnu --sysroot=$(B)/sysroot) \
+	  $(filter-out -Wduplicated-cond -Wlogical-op,$(ALL_CFLAGS)) > $@.log 2>&1 \
 	  || { grep -v 'warnings generated' $@.log; exit 1; }
 	@touch $@
 

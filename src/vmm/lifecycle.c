@@ -30,7 +30,7 @@ void lifecycle_end(struct guest *guest, enum exit_status end)
 static bool end_is_reset(enum exit_status end)
 {
     return end == EXIT_RESET_I8042 || end == EXIT_RESET_CF9 || end == EXIT_RESET_ACPI ||
-           end == EXIT_RESET_TRIPLE_FAULT;
+           end == EXIT_RESET_TRIPLE_FAULT || end == EXIT_RESET_PSCI;
 }
 
 void guest_stop(struct guest *guest)
@@ -59,7 +59,7 @@ static void vcpu_stopped(void *arg, uint32_t vcpu_index, enum vm_stop_reason rea
         lifecycle_end(guest, EXIT_POWERED_OFF);
         break;
     case VM_STOP_SYSTEM_RESET:
-        lifecycle_end(guest, EXIT_RESET_ACPI);
+        lifecycle_end(guest, EXIT_RESET_PSCI);
         break;
     default:
         lifecycle_end(guest, EXIT_CRASH);

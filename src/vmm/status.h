@@ -18,4 +18,5 @@ enum exit_status {
     EXIT_RESET_CF9 = 36,          /* with --exit-on-reset: port 0xcf9 */
     EXIT_RESET_ACPI = 37,         /* with --exit-on-reset: ACPI reset register */
     EXIT_RESET_TRIPLE_FAULT = 38, /* with --exit-on-reset: triple fault */
+    EXIT_RESET_PSCI = 39,         /* with --exit-on-reset: PSCI SYSTEM_RESET, on aarch64 */
 };

@@ -175,7 +175,7 @@ Test(kernel, what_is_not_a_kernel_is_told_apart)
 
     expect(bytes, sizeof(bytes), -ENOEXEC, "neither an Image nor an ELF file");
     expect(bytes, 1, -ENOEXEC, "cut short (1 bytes)");
-    memcpy(bytes + 0x202, "HdrS", 4);
+    memcpy(bytes + 0x202, (const char[]){'H', 'd', 'r', 'S'}, 4);
     expect(bytes, sizeof(bytes), -ENOEXEC, "is a kernel for x86_64");
     image_fill(&image);
     image.header.flags |= 1;

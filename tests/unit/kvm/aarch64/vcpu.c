@@ -155,9 +155,9 @@ static void guest_close(struct guest *guest)
 static struct guest guest;
 
 /* In: x0 is the device. */
-#define PAYLOAD(name, code)                                                 \
-    __asm__(".pushsection .rodata\n.balign 4\n" #name ":\n" code "\n" #name \
-            "_end:\n.popsection\n");                                        \
+#define PAYLOAD(name, code)                                                  \
+    __asm__(".pushsection .rodata\n.balign 16\n" #name ":\n" code "\n" #name \
+            "_end:\n.popsection\n");                                         \
     extern const uint8_t name[], name##_end[]
 #define LOAD(payload) guest_load(&guest, payload, payload##_end)
 
