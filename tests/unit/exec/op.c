@@ -74,6 +74,29 @@ Test(op, goes_from_idle_to_in_flight_to_done_and_again)
     cr_assert_eq(probe.count, 1);
 }
 
+static enum task_verdict batch_poll(struct task *task)
+{
+    struct probe *const probe = container_of(task, struct probe, task);
+
+    if (!probe->count++) {
+        op_nop(&probe->op, task);
+        op_nop(&probe->other, task);
+        return TASK_PENDING;
+    }
+    cr_assert(op_is_done(&probe->op) && op_is_done(&probe->other));
+    return TASK_DONE;
+}
+
+/* Lifetime rule 5: reaping only makes tasks ready. */
+Test(op, completions_of_one_batch_are_all_reaped_before_a_task_runs)
+{
+    static const struct task_type type = {.name = "batch", .poll = batch_poll};
+    struct probe probe = {0};
+
+    run_probe(&probe, &type);
+    cr_assert_eq(probe.count, 2);
+}
+
 static enum task_verdict twice_poll(struct task *task)
 {
     struct probe *const probe = container_of(task, struct probe, task);
