@@ -11,6 +11,7 @@
 #   make guest guest-all              guest tests: the daily ones, all
 #   make lint format                  what make test checks of the sources; clang-format in place
 #   make bench                        all benchmarks; build/bench/NAME.json
+#   make bench-compare OLD=a NEW=b    two such documents or directories: what became worse
 #   make fuzz FUZZ_SECONDS=30         every fuzz target for so long (needs clang)
 #   make install PREFIX=/usr/local DESTDIR=
 #   make deps clean                   installs what all of this needs; removes build/

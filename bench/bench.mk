@@ -16,9 +16,10 @@ bench-async: $(O)/bench-async
 	$(O)/bench-async --json build/bench/async.json
 
 # Little of everything: shows that the benchmarks run, not how fast. Part of make test.
-bench-smoke: $(O)/bench-async build/ringvm
+bench-smoke: $(O)/bench-async $(O)/bench-start build/ringvm
 	tests/bench/run $<
-	tests/bench/run-guest build/ringvm
+	tests/bench/run-guest build/ringvm $(O)/gen/bench-guest $(O)/bench-start
+	tests/bench/compare
 
 KVM_BENCH_OBJ := $(call obj,bench/kvm.c)
 
@@ -46,23 +47,31 @@ bench-virtio: $(O)/bench-virtio
 	@mkdir -p build/bench
 	$(O)/bench-virtio --json build/bench/virtio.json
 
-NATIVE_BENCH_OBJ := $(call obj,bench/native.c)
+# What guests get. ROUNDS=1 is the least, for a look.
+ROUNDS_FLAG := $(if $(ROUNDS),--rounds $(ROUNDS))
+CONTESTANT_OBJ := $(call obj,bench/contestant.c bench/footprint.c)
 
-$(O)/bench-native: $(NATIVE_BENCH_OBJ) $(OBJ)
+$(O)/bench-native $(O)/bench-start: $(O)/bench-%: $(O)/bench/%.o $(CONTESTANT_OBJ) $(OBJ)
 	$(if $(Q),@echo LINK $@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
--include $(NATIVE_BENCH_OBJ:.o=.d)
+-include $(CONTESTANT_OBJ:.o=.d) $(O)/bench/native.d $(O)/bench/start.d
 
-# The bench guest on ringvm and on QEMU, on this machine's own KVM.
-.PHONY: bench-native
-bench-native: $(O)/bench-native build/ringvm
+# The bench guest on ringvm and on QEMU, on this machine's own KVM: its disk and network; its start, and idle.
+.PHONY: bench-native bench-start
+bench-native bench-start: bench-%: $(O)/bench-% build/ringvm
 	@mkdir -p build/bench
-	$(O)/bench-native --json build/bench/native.json
+	$< $(ROUNDS_FLAG) --json build/bench/$*.json
 
+# A stock guest on ringvm and on QEMU, on an emulated host where this machine's own KVM does not run it.
 .PHONY: bench-guest
 bench-guest: build/ringvm
 	bench/linux-guest
 
 .PHONY: bench
-bench: bench-async bench-kvm bench-virtio bench-native bench-guest
+bench: bench-async bench-kvm bench-virtio bench-native bench-start bench-guest
+
+# make bench-compare OLD=DIRECTORY NEW=DIRECTORY: what became worse beyond the spread; also of single documents.
+.PHONY: bench-compare
+bench-compare:
+	@bench/compare "$(OLD)" "$(NEW)"

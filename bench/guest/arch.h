@@ -42,8 +42,18 @@ extern volatile uint64_t interrupt_count;
 struct message interrupt_message(void);
 /* An interrupt to this processor itself. */
 void interrupt_self(void);
-/* Sleeps until there is one, unless *word is not `value` any more: what is looked at last. */
-void interrupt_wait(const volatile uint16_t *word, uint16_t value);
+/* A word that a device changes. */
+enum { SLEEP_WATCH_COUNT = 2 };
+struct sleep_watch {
+    const volatile uint16_t *word;
+    uint64_t value; /* what it is now */
+};
+
+/* Sleeps until there is one, unless a word is not what it was: that is looked at last. */
+void interrupt_wait(const struct sleep_watch watches[SLEEP_WATCH_COUNT]);
+/* From now on something interrupts every few milliseconds, which does not count, or not any more:
+ * for those who sleep and wait for what may not come. */
+void tick_set(bool on);
 
 /* Ends the machine: a power-off if ACPI says how, else a reset. */
 __attribute__((noreturn)) void power_off(const struct boot_info *info);

@@ -23,7 +23,7 @@ enum {
 
 struct request {
     struct virtio_blk_outhdr header;
-    struct vring_desc table[CHAIN_LENGTH]; /* indirect */
+    struct vring_packed_desc table[CHAIN_LENGTH]; /* indirect; of the ring's kind */
     uint8_t *data;
     uint64_t sent_at;
     uint8_t status;
@@ -40,6 +40,7 @@ struct disk {
     struct virtio virtio;
     struct queue queue;
     struct request *requests;
+    bool packed;
     bool indirect;
     bool is_checked; /* every block begins with its sector number */
     uint64_t random;
@@ -57,28 +58,32 @@ static uint16_t head_of(const struct disk *disk, unsigned slot)
     return (uint16_t)(disk->indirect ? slot : CHAIN_LENGTH * slot);
 }
 
-static unsigned slot_of(const struct disk *disk, uint32_t head)
+static unsigned slot_of(const struct disk *disk, uint16_t head)
 {
     return disk->indirect ? head : head / CHAIN_LENGTH;
+}
+
+/* Packed indirect tables go on without saying so (2.8.7). */
+static uint16_t next_flag(const struct disk *disk)
+{
+    return disk->packed && disk->indirect ? 0 : VRING_DESC_F_NEXT;
 }
 
 /* Everything but what to do: that changes from one request to the next. */
 static void request_init(struct disk *disk, unsigned slot)
 {
     struct request *request = &disk->requests[slot];
-    struct vring_desc *chain =
-        disk->indirect ? request->table : &disk->queue.desc[head_of(disk, slot)];
-    uint16_t first = disk->indirect ? 0 : head_of(disk, slot);
+    struct queue *queue = &disk->queue;
+    void *table = disk->indirect ? request->table : queue->table;
+    unsigned first = disk->indirect ? 0 : head_of(disk, slot);
 
     request->data = memory_alloc(disk->now.block);
-    chain[0] = (struct vring_desc){(uintptr_t)&request->header, sizeof(request->header),
-                                   VRING_DESC_F_NEXT, (uint16_t)(first + 1)};
-    chain[1] = (struct vring_desc){(uintptr_t)request->data, disk->now.block, VRING_DESC_F_NEXT,
-                                   (uint16_t)(first + 2)};
-    chain[2] = (struct vring_desc){(uintptr_t)&request->status, 1, VRING_DESC_F_WRITE, 0};
+    queue_desc_set(queue, table, first, &request->header, sizeof(request->header), next_flag(disk));
+    queue_desc_set(queue, table, first + 1, request->data, disk->now.block, next_flag(disk));
+    queue_desc_set(queue, table, first + 2, &request->status, 1, VRING_DESC_F_WRITE);
     if (disk->indirect)
-        disk->queue.desc[slot] = (struct vring_desc){
-            (uintptr_t)request->table, sizeof(request->table), VRING_DESC_F_INDIRECT, 0};
+        queue_desc_set(queue, queue->table, slot, request->table, sizeof(request->table),
+                       VRING_DESC_F_INDIRECT);
 }
 
 static uint32_t random_next(struct disk *disk)
@@ -90,15 +95,15 @@ static uint32_t random_next(struct disk *disk)
 static void request_send(struct disk *disk, unsigned slot, uint64_t at)
 {
     struct request *request = &disk->requests[slot];
-    struct vring_desc *data =
-        disk->indirect ? &request->table[1] : &disk->queue.desc[head_of(disk, slot) + 1];
     uint64_t block = random_next(disk) * disk->block_count >> 32;
     bool is_read =
         disk->now.read_percent == 100 || random_next(disk) % 100 < disk->now.read_percent;
 
     request->header.type = is_read ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT;
     request->header.sector = block * (disk->now.block / SECTOR_SIZE);
-    data->flags = VRING_DESC_F_NEXT | (is_read ? VRING_DESC_F_WRITE : 0);
+    queue_desc_flags_set(&disk->queue, disk->indirect ? request->table : disk->queue.table,
+                         disk->indirect ? 1 : head_of(disk, slot) + 1U,
+                         next_flag(disk) | (is_read ? VRING_DESC_F_WRITE : 0));
     request->status = UINT8_MAX;
     request->sent_at = at;
     queue_add(&disk->queue, head_of(disk, slot));
@@ -131,7 +136,7 @@ static void requests_run(struct disk *disk, uint64_t end_at)
                 cpu_relax();
         at = cycles();
         while (queue_has_used(queue)) {
-            unsigned slot = slot_of(disk, queue_take(queue).id);
+            unsigned slot = slot_of(disk, queue_take(queue).head);
 
             request_check(disk, &disk->requests[slot]);
             histogram_record(&histogram, at - disk->requests[slot].sent_at);
@@ -180,12 +185,18 @@ static void counters_clear(struct disk *disk)
 
 static void case_run(struct disk *disk, uint64_t duration)
 {
-    const uint64_t features = 1ULL << VIRTIO_RING_F_EVENT_IDX | 1ULL << VIRTIO_RING_F_INDIRECT_DESC;
     struct disk_case *now = &disk->now;
+    const struct virtio_setup setup = {
+        .features = 1ULL << VIRTIO_RING_F_EVENT_IDX | 1ULL << VIRTIO_RING_F_INDIRECT_DESC,
+        .queue_count = 1,
+        .queue_size_max = DEPTH_MAX,
+        .packed = disk->packed,
+        .interrupts = now->interrupts,
+    };
     uint64_t begin, interrupts_before;
 
     memory_free_all();
-    virtio_start(&disk->virtio, features, &disk->queue, 1, DEPTH_MAX, now->interrupts);
+    virtio_start(&disk->virtio, &setup, &disk->queue);
     disk->indirect = virtio_has(&disk->virtio, VIRTIO_RING_F_INDIRECT_DESC);
     if (!now->depth || (disk->indirect ? 1U : CHAIN_LENGTH) * now->depth > disk->queue.size)
         guest_fail("depth: 0, or more requests than the queue has room for");
@@ -218,6 +229,7 @@ void disk_run(void)
     cmdline_list(&reads, "read", 100);
     cmdline_list(&interrupts, "interrupts", 0);
     disk.random = cmdline_number("seed", 1);
+    disk.packed = cmdline_number("packed", 0);
     disk.is_checked = cmdline_number("check", 0);
     virtio_find(&disk.virtio, VIRTIO_ID_BLOCK);
     for (unsigned i = 0; i < interrupts.count; i++)

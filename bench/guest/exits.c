@@ -90,10 +90,15 @@ static void exit_run(const char *name, void (*leave)(void), uint64_t duration)
 
 void exits_run(void)
 {
+    const struct virtio_setup setup = {
+        .features = 1ULL << VIRTIO_RING_F_EVENT_IDX,
+        .queue_count = 1,
+        .queue_size_max = QUEUE_SIZE,
+    };
     uint64_t duration = clock_cycles_of_ms(cmdline_number("time_ms", 1000));
 
     virtio_find(&disk, VIRTIO_ID_BLOCK);
-    virtio_start(&disk, 1ULL << VIRTIO_RING_F_EVENT_IDX, &queue, 1, QUEUE_SIZE, false);
+    virtio_start(&disk, &setup, &queue);
     status = disk.ops->status_read(&disk);
     for (unsigned i = 0; i < sizeof(exits) / sizeof(exits[0]); i++)
         exit_run(exits[i].name, exits[i].leave, duration);

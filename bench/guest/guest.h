@@ -10,3 +10,5 @@ __attribute__((noreturn)) void guest_fail(const char *why);
 
 void disk_run(void);
 void exits_run(void);
+void net_run(void);
+void idle_run(void) __attribute__((noreturn));

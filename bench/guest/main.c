@@ -36,12 +36,16 @@ void guest_main(uint64_t structure, bool is_linux)
     clock_init();
     bench = cmdline_find("bench");
     if (!bench)
-        guest_fail("no bench=disk or bench=exits on the command line");
+        guest_fail("no bench=disk, net, exits or idle on the command line");
     if (cmdline_is(bench, "disk"))
         disk_run();
     else if (cmdline_is(bench, "exits"))
         exits_run();
+    else if (cmdline_is(bench, "net"))
+        net_run();
+    else if (cmdline_is(bench, "idle"))
+        idle_run();
     else
-        guest_fail("bench= is neither disk nor exits");
+        guest_fail("bench= is not disk, net, exits or idle");
     finish();
 }

@@ -38,11 +38,16 @@ void virtio_find(struct virtio *virtio, uint16_t id);
 bool virtio_pci_find(struct virtio *virtio, uint16_t id);
 bool virtio_mmio_find(struct virtio *virtio, uint16_t id);
 
-/*
- * Resets the device and starts it with what it has of `features` and with queues 0 to count - 1, of
- * at most `size_max` entries; their memory comes from memory_alloc.
- */
-void virtio_start(struct virtio *virtio, uint64_t features, struct queue *queues, uint16_t count,
-                  uint16_t size_max, bool interrupts);
+struct virtio_setup {
+    uint64_t features; /* as many of them as it has */
+    uint16_t queue_count;
+    uint16_t queue_size_max;
+    bool packed; /* or the run ends */
+    bool interrupts;
+};
+
+/* Resets the device and starts it with queues 0 to queue_count - 1; their memory comes from
+ * memory_alloc. */
+void virtio_start(struct virtio *virtio, const struct virtio_setup *setup, struct queue *queues);
 void virtio_reset(struct virtio *virtio);
 bool virtio_has(const struct virtio *virtio, unsigned feature);

@@ -51,12 +51,14 @@ static void address_write(struct virtio *virtio, uint32_t offset, const void *ad
 
 static void queue_start(struct virtio *virtio, uint16_t index, struct queue *queue, bool interrupts)
 {
+    struct queue_areas areas = queue_areas(queue);
+
     (void)interrupts;
     *reg(virtio, VIRTIO_MMIO_QUEUE_SEL) = index;
     *reg(virtio, VIRTIO_MMIO_QUEUE_NUM) = queue->size;
-    address_write(virtio, VIRTIO_MMIO_QUEUE_DESC_LOW, queue->desc);
-    address_write(virtio, VIRTIO_MMIO_QUEUE_AVAIL_LOW, queue->avail);
-    address_write(virtio, VIRTIO_MMIO_QUEUE_USED_LOW, queue->used);
+    address_write(virtio, VIRTIO_MMIO_QUEUE_DESC_LOW, areas.desc);
+    address_write(virtio, VIRTIO_MMIO_QUEUE_AVAIL_LOW, areas.driver);
+    address_write(virtio, VIRTIO_MMIO_QUEUE_USED_LOW, areas.device);
     queue->notify = reg(virtio, VIRTIO_MMIO_QUEUE_NOTIFY);
     queue->notify_value = index;
     queue->notify_is_32_bits = true;

@@ -72,12 +72,14 @@ static uint16_t queue_size_max(struct virtio *virtio, uint16_t index)
 
 static void queue_start(struct virtio *virtio, uint16_t index, struct queue *queue, bool interrupts)
 {
+    struct queue_areas areas = queue_areas(queue);
+
     write16(virtio, VIRTIO_PCI_COMMON_Q_SELECT, index);
     write16(virtio, VIRTIO_PCI_COMMON_Q_SIZE, queue->size);
     write16(virtio, VIRTIO_PCI_COMMON_Q_MSIX, interrupts ? QUEUE_VECTOR : NO_VECTOR);
-    write64(virtio, VIRTIO_PCI_COMMON_Q_DESCLO, queue->desc);
-    write64(virtio, VIRTIO_PCI_COMMON_Q_AVAILLO, queue->avail);
-    write64(virtio, VIRTIO_PCI_COMMON_Q_USEDLO, queue->used);
+    write64(virtio, VIRTIO_PCI_COMMON_Q_DESCLO, areas.desc);
+    write64(virtio, VIRTIO_PCI_COMMON_Q_AVAILLO, areas.driver);
+    write64(virtio, VIRTIO_PCI_COMMON_Q_USEDLO, areas.device);
     queue->notify =
         virtio->notify + read16(virtio, VIRTIO_PCI_COMMON_Q_NOFF) * virtio->notify_multiplier;
     queue->notify_value = index;

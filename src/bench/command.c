@@ -7,6 +7,7 @@
 
 #include "bench/disk.h"
 #include "bench/exits.h"
+#include "bench/net.h"
 #include "report/json_file.h"
 #include "report/table.h"
 
@@ -102,8 +103,43 @@ static enum bench_verdict exits_run(int argc, char **argv, struct err *err)
     return ret ? BENCH_FAILED : BENCH_DONE;
 }
 
+static int net_results_write(const struct net_session *session, struct err *err)
+{
+    const struct bench_options *options = &session->options->common;
+    int ret = 0;
+
+    if (!is_stdout(options->json_path))
+        ret = table_ended(net_result_print(session, stdout, table_is_styled(stdout)), err);
+    if (!ret && options->json_path)
+        ret = json_file_write(net_result_to_json(session), options->json_path, err);
+    if (!ret && options->svg_path)
+        ret = net_result_draw(session, options->svg_path, err);
+    return ret;
+}
+
+static enum bench_verdict net_run(int argc, char **argv, struct err *err)
+{
+    static struct net_session session;
+    struct net_options options;
+    int ret;
+
+    if (net_options_parse(argc, argv, &options, err))
+        return BENCH_BAD_ARGUMENTS;
+    if (options.common.wants_help) {
+        net_options_print_help(stdout);
+        return BENCH_DONE;
+    }
+    ret = net_session_run(&session, &options, progress_terminal(), err);
+    if (!ret) {
+        ret = net_results_write(&session, err);
+        net_session_destroy(&session);
+    }
+    return ret ? BENCH_FAILED : BENCH_DONE;
+}
+
 static const struct benchmark benchmarks[] = {
     {"disk", "requests a second and their latency on virtio-blk", disk_run},
+    {"net", "frames a second and their round trip on virtio-net", net_run},
     {"exits", "what each way to leave the guest costs", exits_run},
 };
 

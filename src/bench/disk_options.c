@@ -34,14 +34,9 @@ static int apply_read(void *config, char *value, struct err *err)
 
 static int apply_wait(void *config, char *value, struct err *err)
 {
-    static const char *const names[] = {"poll", "interrupt", "both"};
     struct disk_options *options = config;
-    unsigned choice = 0;
-    int ret = keyval_choice("--wait", value, names, array_count(names), &choice, err);
 
-    options->polls = choice != 1;
-    options->sleeps = choice != 0;
-    return ret;
+    return bench_wait_parse(value, &options->polls, &options->sleeps, err);
 }
 
 static int apply_file(void *config, char *value, struct err *err)
@@ -115,6 +110,8 @@ static const struct option_def defs[] = {
     {0, "size", "SIZE", false, false, "of our own file, in MiB, or with K, M or G (default 64)",
      apply_size},
     {0, "direct", NULL, false, false, "bypass the host's page cache (O_DIRECT)", apply_direct},
+    BENCH_OPTION_RING,
+    BENCH_OPTION_TRANSPORT,
     BENCH_OPTION_DURATION,
     BENCH_OPTION_ROUNDS,
     BENCH_OPTION_POLL_US,
@@ -158,6 +155,10 @@ static int check(const struct disk_options *options, struct err *err)
 
     if (count > DISK_CASES_MAX)
         return err_set(err, -EINVAL, "the lists make %u cases; at most %d", count, DISK_CASES_MAX);
+    if (options->common.mmio && options->sleeps)
+        return err_set(err, -EINVAL,
+                       "--transport mmio: the guest has no interrupts there; leave "
+                       "out --wait");
     if (options->file && writes(options))
         return err_set(err, -EINVAL,
                        "--file: only reads, so that nothing on it is lost; leave out --read");

@@ -13,7 +13,7 @@
 enum {
     /* A guest that is told to measure for a second may take so many, on a busy machine. */
     TIMEOUT_FACTOR = 4,
-    TIMEOUT_MORE_S = 20,
+    TIMEOUT_MORE_S = 60,
     MIB = 1 << 20,
 };
 
@@ -128,6 +128,8 @@ static int guest_run(const struct rounds *rounds, unsigned round, struct err *er
     const struct machine_config config = {
         .params = params,
         .disk = disk,
+        .packed = options->common.packed,
+        .mmio = options->common.mmio,
         .kvm_path = options->common.kvm_path,
         .poll_us = options->common.poll_us,
         .mem_mib = MACHINE_MEM_MIB + (buffers + MIB - 1) / MIB,
@@ -141,11 +143,8 @@ static int guest_run(const struct rounds *rounds, unsigned round, struct err *er
     snprintf(params, sizeof(params),
              "bench=disk depth=%s block=%s read=%s interrupts=%s time_ms=%" PRIu64 " seed=%" PRIu64
              " check=%d",
-             depths, blocks, reads,
-             !options->sleeps ? "0"
-             : options->polls ? "0,1"
-                              : "1",
-             round_ms, options->seed + round, rounds->scratch.is_tagged && is_read_only);
+             depths, blocks, reads, bench_wait_words(options->polls, options->sleeps), round_ms,
+             options->seed + round, rounds->scratch.is_tagged && is_read_only);
     snprintf(disk, sizeof(disk), "path=%s,queues=1%s%s", rounds->scratch.path,
              is_read_only ? ",ro" : "", options->direct ? ",direct" : "");
     progress_print(rounds, round, "the guest");

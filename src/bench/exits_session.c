@@ -8,7 +8,7 @@
 #include "bench/machine.h"
 #include "bench/scratch.h"
 
-enum { DISK_SIZE = 1 << 20, TIMEOUT_FACTOR = 4, TIMEOUT_MORE_S = 20 };
+enum { DISK_SIZE = 1 << 20, TIMEOUT_FACTOR = 4, TIMEOUT_MORE_S = 60 };
 
 const struct exit_kind exit_kinds[EXIT_KIND_COUNT] = {
     {"kernel", "answered by KVM itself"},

@@ -1,5 +1,6 @@
 /* The bench guest on this very program: `ringvm run` as a child. */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
@@ -10,6 +11,8 @@ struct machine_config {
     const char *params; /* the guest's command line */
     const char *disk;   /* value of --block, or NULL */
     const char *net;    /* value of --net, or NULL */
+    bool packed;        /* rings of either; else split */
+    bool mmio;          /* transport of either; else PCI */
     const char *kvm_path;
     const char *poll_us; /* value of --poll-us, or NULL: as it is */
     uint64_t mem_mib;

@@ -169,6 +169,8 @@ int monitor_run(const struct monitor_config *config, struct err *err)
 
     if (ret)
         return ret;
+    if (config->pid)
+        *config->pid = child.pid;
     ret = output_read(&child, config, err);
     ended = child_end(&child, config->argv[0], ret != 0, ret ? NULL : err);
     close(child.output);

@@ -1,6 +1,7 @@
 /* A monitor as a child process, whose guest talks on its standard output. */
 #pragma once
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/compiler.h"
 #include "base/err.h"
@@ -14,6 +15,7 @@ struct monitor_config {
      * is cut. An error, with its line, ends the child. */
     int (*line)(void *arg, const char *line, struct err *err);
     void *arg;
+    pid_t *pid; /* NULL, or what learns the child's before the first line comes */
 };
 
 /*

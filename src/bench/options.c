@@ -31,6 +31,46 @@ int bench_option_rounds(void *config, char *value, struct err *err)
     return ret;
 }
 
+int bench_option_ring(void *config, char *value, struct err *err)
+{
+    static const char *const names[] = {"split", "packed"};
+    struct bench_options *options = config;
+    unsigned choice = 0;
+    int ret = keyval_choice("--ring", value, names, array_count(names), &choice, err);
+
+    options->packed = choice == 1;
+    return ret;
+}
+
+int bench_option_transport(void *config, char *value, struct err *err)
+{
+    static const char *const names[] = {"pci", "mmio"};
+    struct bench_options *options = config;
+    unsigned choice = 0;
+    int ret = keyval_choice("--transport", value, names, array_count(names), &choice, err);
+
+    options->mmio = choice == 1;
+    return ret;
+}
+
+int bench_wait_parse(const char *value, bool *polls, bool *sleeps, struct err *err)
+{
+    static const char *const names[] = {"poll", "interrupt", "both"};
+    unsigned choice = 0;
+    int ret = keyval_choice("--wait", value, names, array_count(names), &choice, err);
+
+    *polls = choice != 1;
+    *sleeps = choice != 0;
+    return ret;
+}
+
+const char *bench_wait_words(bool polls, bool sleeps)
+{
+    if (!sleeps)
+        return "0";
+    return polls ? "0,1" : "1";
+}
+
 /* Checked here, so that a mistake is one of our own command line. */
 int bench_option_poll_us(void *config, char *value, struct err *err)
 {

@@ -9,6 +9,8 @@
 struct bench_options {
     uint64_t duration_ns; /* of each case, in all rounds together */
     unsigned rounds;
+    bool packed;         /* rings; else split */
+    bool mmio;           /* transport; else PCI */
     const char *poll_us; /* NULL: as ringvm run has it */
     const char *kvm_path;
     const char *json_path; /* NULL: none */
@@ -28,6 +30,16 @@ extern const struct bench_options bench_options_default;
     {                                                                                   \
         0, "rounds", "COUNT", false, false,                                             \
             "how often the guest is started, 1 to 100 (default 5)", bench_option_rounds \
+    }
+#define BENCH_OPTION_RING                                                             \
+    {                                                                                 \
+        0, "ring", "KIND", false, false, "split (default) or packed: the virtqueues", \
+            bench_option_ring                                                         \
+    }
+#define BENCH_OPTION_TRANSPORT                                                            \
+    {                                                                                     \
+        0, "transport", "NAME", false, false,                                             \
+            "pci (default) or mmio, where the guest cannot sleep", bench_option_transport \
     }
 #define BENCH_OPTION_POLL_US                                                                 \
     {                                                                                        \
@@ -51,10 +63,19 @@ extern const struct bench_options bench_options_default;
 
 int bench_option_duration(void *config, char *value, struct err *err);
 int bench_option_rounds(void *config, char *value, struct err *err);
+int bench_option_ring(void *config, char *value, struct err *err);
+int bench_option_transport(void *config, char *value, struct err *err);
 int bench_option_poll_us(void *config, char *value, struct err *err);
 int bench_option_kvm_device(void *config, char *value, struct err *err);
 int bench_option_json(void *config, char *value, struct err *err);
 int bench_option_svg(void *config, char *value, struct err *err);
+
+/* What the guest does while nothing is done: "poll", "interrupt" or "both". -EINVAL with its line.
+ */
+must_check int bench_wait_parse(const char *value, bool *polls, bool *sleeps, struct err *err);
+
+/* The value of the guest's parameter interrupts= for that. */
+const char *bench_wait_words(bool polls, bool sleeps);
 
 /* option_parse, and nothing may be left over. */
 must_check int bench_options_parse(const struct option_table *table, int argc, char **argv,

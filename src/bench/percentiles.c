@@ -18,7 +18,8 @@ void percentiles_print(struct table *table, const struct histogram *histogram)
                        ? quantity_of_ns(histogram_percentile(histogram, milli_percent)).text
                        : "–");
     }
-    table_cell(table, "%s", quantity_of_ns(histogram_max(histogram)).text);
+    table_cell(table, "%s",
+               histogram_count(histogram) ? quantity_of_ns(histogram_max(histogram)).text : "–");
 }
 
 json_t *percentiles_to_json(const struct histogram *histogram)

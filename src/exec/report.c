@@ -26,9 +26,19 @@ void executor_stats_read(const struct executor *executor, struct executor_stats 
 
 void executor_dump(const struct executor *executor, FILE *out)
 {
+    struct executor_stats stats;
+
+    executor_stats_read(executor, &stats);
     fprintf(out, "executor: %llu live tasks, %llu timers armed, %u operations not yet submitted\n",
             (unsigned long long)executor->live_count, (unsigned long long)executor->wheel.armed,
             ring_unsubmitted(&executor->ring));
+    fprintf(out,
+            "executor: %llu turns, %llu enters, %llu submitted, %llu completed, %llu sleeps, "
+            "%llu inbox wakes, %llu us polled\n",
+            (unsigned long long)stats.turns, (unsigned long long)stats.enters,
+            (unsigned long long)stats.submitted, (unsigned long long)stats.completed,
+            (unsigned long long)stats.sleeps, (unsigned long long)stats.inbox_wakes,
+            (unsigned long long)(stats.poll_ns / NS_PER_US));
     list_for_each (link, &executor->tasks) {
         const struct task *task = container_of(link, struct task, all_link);
         const char *state = task_state_name(task);

@@ -122,7 +122,7 @@ static const struct verb verbs[] = {
     {"probe", "say whether this host's KVM runs stock Linux kernels", probe},
     {"stress", "stress the async library's locks and channels (ringvm stress --help)", stress},
     {"latency", "measure how long the executor's steps take (ringvm latency --help)", latency},
-    {"bench", "measure from inside a guest: disk, exits (ringvm bench --help)", bench},
+    {"bench", "measure from inside a guest: disk, net, exits (ringvm bench --help)", bench},
     {"version", "the version; with -v what of the kernel's io_uring is in use", version},
     {"help", "this text", help},
 };

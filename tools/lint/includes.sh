@@ -13,7 +13,7 @@ may_include() {
     sync)    echo "sync exec base" ;;
     stress)  echo "stress cli report sync exec base" ;;
     latency) echo "latency cli report sync exec base" ;;
-    bench)   echo "bench cli report base" ;;
+    bench)   echo "bench cli report mem base" ;;
     mem)     echo "mem base" ;;
     bus)     echo "bus exec base mem" ;;
     chardev) echo "chardev exec base" ;;

@@ -11,6 +11,12 @@ enum {
     LAPIC_COMMAND = 0x300,
     LAPIC_ENABLE = 0x1ff, /* the vector of spurious interrupts is 0xff */
     LAPIC_SELF = 1 << 18,
+    LAPIC_TIMER = 0x320,
+    LAPIC_TIMER_PERIODIC = 1 << 17,
+    LAPIC_TIMER_COUNT = 0x380,
+    LAPIC_TIMER_DIVISOR = 0x3e0,
+    LAPIC_TIMER_BY_1 = 0xb,
+    TICK_NS = 5000000,
 };
 
 volatile uint64_t interrupt_count;
@@ -42,7 +48,15 @@ void exit_to_kernel(void)
     (void)*lapic(LAPIC_ID);
 }
 
-void interrupt_wait(const volatile uint16_t *word, uint16_t value)
+/* The timer counts the bus clock, which is 1 GHz in KVM. */
+void tick_set(bool on)
 {
-    __asm__ volatile("int3" : : "D"(word), "S"(value) : "memory");
+    *lapic(LAPIC_TIMER_DIVISOR) = LAPIC_TIMER_BY_1;
+    *lapic(LAPIC_TIMER) = LAPIC_TIMER_PERIODIC | TICK_VECTOR;
+    *lapic(LAPIC_TIMER_COUNT) = on ? TICK_NS : 0;
+}
+
+void interrupt_wait(const struct sleep_watch watches[SLEEP_WATCH_COUNT])
+{
+    __asm__ volatile("int3" : : "D"(watches) : "rax", "rcx", "memory");
 }

@@ -9,4 +9,5 @@
 
 #define EXCEPTION_COUNT  32
 #define INTERRUPT_VECTOR 0x40
+#define TICK_VECTOR      0x41
 #define SLEEP_VECTOR     3

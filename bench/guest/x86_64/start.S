@@ -13,9 +13,18 @@
     .asciz "Xen"
     .quad entry_pvh
 
+/* The guest's first instructions end a line on the serial port, before anything else is done: for
+ * those who take the time that the machine needs to come so far. */
+.macro line_end
+    mov dx, 0x3f8
+    mov al, '\n'
+    out dx, al
+.endm
+
 .section .text.entry, "ax", @progbits
 .code32
 entry_pvh:
+    line_end
     cli
     mov eax, offset level4
     mov cr3, eax
@@ -44,6 +53,7 @@ pvh_in_long_mode:
  * at boot_params. */
 .global entry_linux
 entry_linux:
+    line_end
     cli
     mov rdi, rsi
     mov esi, 1
@@ -88,8 +98,10 @@ enter_user:
 /* Any device: counts, and tells the local APIC. */
 .global interrupt_entry
 interrupt_entry:
-    push rax
     inc qword ptr [rip + interrupt_count]
+.global tick_entry
+tick_entry:
+    push rax
     mov eax, 0xfee000b0 /* EOI */
     mov dword ptr [rax], 0
     pop rax
@@ -97,12 +109,18 @@ interrupt_entry:
 
 /*
  * int3, the only way in that every software KVM lets through: sleeps until there is an interrupt,
- * which is served here; unless the 16 bits at RDI are not SI any more. An interrupt after that look
- * ends the sleep.
+ * which is served here; unless a word of the two watches at RDI is not what it was. An interrupt
+ * after that look ends the sleep.
  */
 .global sleep_entry
 sleep_entry:
-    cmp [rdi], si
+    mov rax, [rdi]
+    mov rcx, [rdi + 8]
+    cmp [rax], cx
+    jne 1f
+    mov rax, [rdi + 16]
+    mov rcx, [rdi + 24]
+    cmp [rax], cx
     jne 1f
     sti
     hlt

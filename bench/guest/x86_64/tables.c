@@ -40,7 +40,8 @@ struct exception_frame {
 enum { GATE_INTERRUPT = 0x8e, GATE_FOR_RING_3 = 0x60, GATE_COUNT = 256, EXCEPTION_ENTRY_SIZE = 16 };
 
 extern uint64_t gdt[];
-extern uint8_t kernel_stack_end[], exception_entries[], interrupt_entry[], sleep_entry[];
+extern uint8_t kernel_stack_end[], exception_entries[], interrupt_entry[], tick_entry[],
+    sleep_entry[];
 void enter_user(uint64_t structure, bool is_linux, uint64_t task_selector)
     __attribute__((noreturn));
 void start(uint64_t structure, bool is_linux) __attribute__((noreturn));
@@ -76,6 +77,7 @@ void start(uint64_t structure, bool is_linux)
     for (unsigned i = 0; i < EXCEPTION_COUNT; i++)
         gate_set(i, exception_entries + i * EXCEPTION_ENTRY_SIZE);
     gate_set(INTERRUPT_VECTOR, interrupt_entry);
+    gate_set(TICK_VECTOR, tick_entry);
     gate_set(SLEEP_VECTOR, sleep_entry);
     gates[SLEEP_VECTOR].type |= GATE_FOR_RING_3;
     __asm__ volatile("lidt %0" : : "m"(pointer));
