@@ -7,7 +7,8 @@
 #   make test-all   that, the stress build, and every guest test, also with another host kernel and under ASan
 #
 #   make unit asan tsan stress-unit   the unit tests: plain, under sanitizers, with every await suspending
-#   make model model-full             the schedule explorer and the Spin model: README.md below tests/model
+#   make model model-full             the schedule explorer and the Spin model: tests/model/README.md
+#   make mutants                      wrong edits of src/, each of which a test has to catch: tests/mutants/run
 #   make guest guest-all              guest tests: the daily ones, all
 #   make lint format                  what make test checks of the sources; clang-format in place
 #   make bench                        all benchmarks; build/bench/NAME.json

@@ -42,3 +42,8 @@ model: $(MODEL_O)/model
 model-full: $(MODEL_O)/model
 	$(MODEL_O)/model --self 5000
 	$(MODEL_O)/model --limit 20000000
+
+# Production code with wrong edits, each of which the explorer or a unit test has to catch; some minutes.
+.PHONY: mutants
+mutants:
+	tests/mutants/run

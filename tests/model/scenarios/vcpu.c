@@ -35,6 +35,7 @@ struct state {
     struct bus_access *deferred;
     bool may_defer;
     unsigned pauses_wanted;
+    unsigned exits_before_pause;
     unsigned exits_served, pauses_made;
     bool is_parked, has_ended;
 };
@@ -218,6 +219,8 @@ static enum task_verdict script_poll(struct task *task)
     if (state->vm.pausing)
         return TASK_PENDING;
     if (state->pauses_made < state->pauses_wanted) {
+        if (state->exits_served < state->exits_before_pause)
+            return TASK_PENDING;
         state->pauses_made++;
         vm_pause(&state->vm);
         return TASK_PENDING;
@@ -316,6 +319,14 @@ static void pause_and_exit(void *arg)
     state->may_defer = true;
 }
 
+static void exit_then_pause(void *arg)
+{
+    struct state *state = arg;
+
+    setup(state, 1, 1, 0);
+    state->exits_before_pause = 1;
+}
+
 static void run_executor(void *arg)
 {
     struct state *state = arg;
@@ -356,6 +367,7 @@ const struct scenario vcpu_scenarios[] = {
     VCPU("deferred-spin", "... whose vCPU spins, and does not for that", deferred_spinning),
     VCPU("pause", "a pause wherever the vCPU is, a resume, a stop", one_pause),
     VCPU("pauses", "two pauses with a short resume between", two_pauses),
+    VCPU("exit-pause", "a pause while an exit is answered", exit_then_pause),
     VCPU("pause-exit", "a pause, and an exit that may be answered later", pause_and_exit),
     {0},
 };
