@@ -24,6 +24,8 @@ struct state {
     struct acond_compact cond;
     bool token;
     bool for_all;
+    bool is_late;             /* the notifier: after both wait */
+    _Atomic uint64_t waiting; /* have begun to, then */
     struct waiting waiters[WAITERS];
     struct executor executors[WAITERS];
 };
@@ -49,6 +51,10 @@ static bool waiter_step(struct user *user)
         acond_wait_start(&waiting->on.wait, &user->task, &state->cond, &state->mutex,
                          AMUTEX_EXCLUSIVE);
         user->future = acond_wait_future(&waiting->on.wait);
+        if (state->is_late) {
+            user->may_cancel = waiting == &state->waiters[0];
+            atomic_fetch_add_explicit(&state->waiting, 1, memory_order_acq_rel);
+        }
         return true;
     }
     amutex_unlock(&state->mutex, AMUTEX_EXCLUSIVE);
@@ -112,6 +118,16 @@ static void one_of_two_cancels_for_all(void *arg)
     state->for_all = true;
 }
 
+static void first_of_two_cancels_late(void *arg)
+{
+    struct state *state = arg;
+
+    setup(state);
+    state->is_late = true;
+    add(state, 0, 0, false);
+    add(state, 1, 0, false);
+}
+
 static void two_apart(void *state)
 {
     setup(state);
@@ -156,6 +172,14 @@ static void notifier_inside(void *arg)
     state->token = true;
     acond_notify_one(&state->cond);
     amutex_unlock(&state->mutex, AMUTEX_EXCLUSIVE);
+}
+
+static void late_notifier_inside(void *arg)
+{
+    struct state *state = arg;
+
+    model_wait_more(&state->waiting, WAITERS - 1);
+    notifier_inside(state);
 }
 
 static void notifier_of_all(void *arg)
@@ -218,6 +242,9 @@ const struct scenario acond_scenarios[] = {
           THREADS({"waiter", thread_waits_in_time}, {"notifier", notifier})),
     ACOND("tasks", "two tasks of one executor, of which one cancels", one_of_two_cancels,
           THREADS({"waiters", executor_1}, {"notifier", notifier})),
+    ACOND("tasks-late", "... once both wait, and the notifier has the mutex",
+          first_of_two_cancels_late,
+          THREADS({"waiters", executor_1}, {"notifier", late_notifier_inside})),
     ACOND("tasks-all", "... and all are notified", one_of_two_cancels_for_all,
           THREADS({"waiters", executor_1}, {"notifier", notifier_of_all})),
     ACOND("tasks-apart", "two tasks of two executors, of which one cancels", two_apart,
