@@ -51,19 +51,29 @@ static void put(struct channel_compact *channel, const void *item, struct wave *
     offer(channel, wave);
 }
 
+/* It is closed: receivers that still wait do so for items whose owners may yet give them up. */
+static void end_if_empty(struct channel_compact *channel, struct wave *wave)
+{
+    while (!channel->count && !waitlist_is_empty(&channel->receivers))
+        wave_take(wave, &channel->receivers, channel->receivers.first);
+}
+
 /* There is an item. The first sender that waits has its room. */
-static void take(struct channel_compact *channel, void *item, struct wave *wave)
+static void take(struct channel_compact *channel, unsigned long state, void *item,
+                 struct wave *wave)
 {
     struct waiter *sender = channel->senders.first;
 
     memcpy(item, slot(channel, channel->first), channel->item_size);
     channel->first = (channel->first + 1) % channel->capacity;
     channel->count--;
-    if (!sender)
-        return;
-    wave_take(wave, &channel->senders, sender);
-    send_of(sender)->outcome = 0;
-    put(channel, send_of(sender)->item, wave);
+    if (sender) {
+        wave_take(wave, &channel->senders, sender);
+        send_of(sender)->outcome = 0;
+        put(channel, send_of(sender)->item, wave);
+    } else if (state & CHANNEL_CLOSED) {
+        end_if_empty(channel, wave);
+    }
 }
 
 /* 0, -EAGAIN or -EPIPE. Nobody waits for room unless the channel is full. */
@@ -83,10 +93,10 @@ static int try_recv(struct channel_compact *channel, unsigned long state, void *
                     struct wave *wave)
 {
     if (channel->count > channel->claimed) {
-        take(channel, item, wave);
+        take(channel, state, item, wave);
         return 0;
     }
-    return state & CHANNEL_CLOSED ? -EPIPE : -EAGAIN;
+    return state & CHANNEL_CLOSED && !channel->count ? -EPIPE : -EAGAIN;
 }
 
 /* ---- calls ---- */
@@ -124,8 +134,7 @@ void channel_close(union channel_ref ref)
         send_of(waiter)->outcome = -EPIPE;
         wave_take(&wave, &channel->senders, waiter);
     }
-    while ((waiter = channel->receivers.first))
-        wave_take(&wave, &channel->receivers, waiter);
+    end_if_empty(channel, &wave);
     state_unlock(&channel->state, CHANNEL_CLOSED);
     wave_wake(&wave);
 }
@@ -222,7 +231,7 @@ static int recv_or_queue(struct channel_recv *recv)
     if (recv->has_claim) {
         recv->has_claim = false;
         channel->claimed--;
-        take(channel, recv->item, &wave);
+        take(channel, state, recv->item, &wave);
         ret = 0;
     } else {
         ret = try_recv(channel, state, recv->item, &wave);

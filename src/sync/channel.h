@@ -13,7 +13,9 @@
  * Policy:
  *  - Items come out in the order in which they went in, and senders that wait for room go in in the
  *    order of their waits.
- *  - Close ends the sending at once; what is inside still comes out, then receiving ends too.
+ *  - Close ends the sending at once; what is inside still comes out, then receiving ends too. While
+ *    a receiver that was woken for the last item has not taken it the others wait on, for it may be
+ *    cancelled.
  *  - No item is lost or doubled by a cancel: a receiver takes its item in its poll and not before,
  *    and a sender that was cancelled too late says in its result that the item went in.
  *  - Items are copied, in and out.
@@ -73,7 +75,7 @@ void channel_close(union channel_ref channel);
 
 /* Any thread. 0, -EAGAIN: no room, or -EPIPE: closed. */
 must_check int channel_try_send(union channel_ref channel, const void *item);
-/* Any thread. 0, -EAGAIN: nothing that nobody was woken for, or -EPIPE: closed, and so empty. */
+/* Any thread. 0, -EAGAIN: nothing that nobody was woken for, or -EPIPE: closed and empty. */
 must_check int channel_try_recv(union channel_ref channel, void *item);
 
 /* The thread of the task's executor, as all of the future. `item` stays valid until finished. */

@@ -23,8 +23,8 @@ struct state {
     unsigned room[ITEMS];
     unsigned payload[ITEMS + 1]; /* written before the item that names it goes in */
     unsigned sent, received, last;
-    bool is_closed;
-    unsigned first; /* that the sender sends; those before are inside at first */
+    bool stays_open; /* when the receiver gives up */
+    unsigned first;  /* that the sender sends; those before are inside at first */
     struct party sender, receiver;
     struct executor executors[2];
 };
@@ -65,7 +65,7 @@ static bool receiver_step(struct user *user)
     if (user->stage++) {
         if (party->on.recv.result == 0)
             note_received(state, party->item);
-        else if (party->on.recv.result == -ECANCELED)
+        else if (party->on.recv.result == -ECANCELED && !state->stays_open)
             channel_close(&state->channel);
         if (party->on.recv.result < 0)
             return false;
@@ -90,7 +90,6 @@ static void add(struct party *party, struct state *state, unsigned thread,
 
 static void setup(struct state *state, unsigned first)
 {
-
     channel_init(&state->channel, state->room, sizeof(state->room[0]), 1);
     MODEL_NAME(state->channel.state);
     for (unsigned i = 0; i < 2; i++) {
@@ -153,6 +152,16 @@ static void empty_all_cancel(void *state)
     add_both(state, true, true);
 }
 
+static void one_item_of_many_receivers(void *arg)
+{
+    struct state *state = arg;
+
+    setup(state, 1);
+    state->first = ITEMS;
+    state->stays_open = true;
+    add(&state->receiver, state, 1, receiver_step, true);
+}
+
 static void executor_1(void *arg)
 {
     struct state *state = arg;
@@ -210,6 +219,15 @@ static void is_balanced(void *arg)
     MODEL_CHECK(!state->channel.claimed);
 }
 
+/* The receiver that did not give up has seen the end. */
+static void is_empty(void *arg)
+{
+    struct state *state = arg;
+
+    is_balanced(arg);
+    MODEL_CHECK(!state->channel.count);
+}
+
 #define CHANNEL(title, what, prepare, ...)                                           \
     {                                                                                \
         .name = "channel/" title, .about = what, .state_size = sizeof(struct state), \
@@ -234,5 +252,14 @@ const struct scenario channel_scenarios[] = {
             THREADS({"sender", executor_1}, {"receiver", executor_2})),
     CHANNEL("tasks-cancel", "... that both cancel", empty_all_cancel,
             THREADS({"sender", executor_1}, {"receiver", executor_2})),
+    {
+        .name = "channel/claim-cancels",
+        .about = "a receiver that cancels, another one, a sender that closes",
+        .state_size = sizeof(struct state),
+        .setup = one_item_of_many_receivers,
+        .finish = is_empty,
+        THREADS({"sender", thread_sends}, {"receiver 1", executor_2},
+                {"receiver 2", thread_receives}),
+    },
     {0},
 };

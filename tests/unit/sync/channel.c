@@ -208,18 +208,51 @@ RigTest(after_a_close_nothing_goes_in_and_what_is_inside_comes_out)
     assert_state(CHANNEL_CLOSED);
 }
 
-RigTest(a_close_ends_the_wait_of_receivers_but_not_of_those_with_an_item)
+RigTest(a_close_ends_the_wait_of_receivers)
 {
     struct channel_recv recvs[2];
     unsigned items[2];
 
     queue_recv(&recvs[0], &items[0]);
     queue_recv(&recvs[1], &items[1]);
+    channel_close(&channel);
+    end_recv(&recvs[0], -EPIPE);
+    end_recv(&recvs[1], -EPIPE);
+}
+
+RigTest(after_a_close_receivers_wait_until_the_last_item_is_taken)
+{
+    struct channel_recv recvs[3];
+    unsigned items[3], item;
+
+    for (unsigned i = 0; i < 2; i++)
+        queue_recv(&recvs[i], &items[i]);
     put(8);
     channel_close(&channel);
-    end_recv(&recvs[1], -EPIPE);
+    queue_recv(&recvs[2], &items[2]);
+    cr_assert_eq(channel_try_recv(&channel, &item), -EAGAIN, "it has an owner, who may give it up");
+    cr_assert(is_queued(&recvs[1].waiter));
     end_recv(&recvs[0], 0);
     cr_assert_eq(items[0], 8);
+    end_recv(&recvs[1], -EPIPE);
+    end_recv(&recvs[2], -EPIPE);
+    cr_assert_eq(channel_try_recv(&channel, &item), -EPIPE);
+}
+
+RigTest(after_a_close_a_receiver_that_is_cancelled_still_passes_its_item_on)
+{
+    struct channel_recv recvs[2];
+    unsigned items[2];
+
+    queue_recv(&recvs[0], &items[0]);
+    put(8);
+    channel_close(&channel);
+    queue_recv(&recvs[1], &items[1]);
+    channel_recv_cancel(&recvs[0]);
+    end_recv(&recvs[0], -ECANCELED);
+    end_recv(&recvs[1], 0);
+    cr_assert_eq(items[1], 8);
+    assert_state(CHANNEL_CLOSED);
 }
 
 /* ---- cancel ---- */
