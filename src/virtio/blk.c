@@ -117,9 +117,15 @@ int virtio_blk_create(struct virtio_device **out, const struct virtio_context *c
     blk->sector_count = blk->disk.size / DISK_SECTOR_SIZE;
     if (config->id)
         memcpy(blk->id, config->id, strnlen(config->id, sizeof(blk->id)));
+    rate_limit_init(&blk->limit, &config->limit);
     for (uint16_t i = 0; i < config->queue_count; i++)
         blk->queue_specs[i] = (struct virtio_queue_spec){
-            .name = "request", .size_max = BLK_QUEUE_SIZE, .requests = &blk_request_type};
+            .name = "request",
+            .size_max = BLK_QUEUE_SIZE,
+            .limit = rate_limit_is_on(&blk->limit) ? &blk->limit : NULL,
+            .header_len = sizeof(struct virtio_blk_outhdr) + 1, /* and the status */
+            .requests = &blk_request_type,
+        };
     blk->device = (struct virtio_device){
         .ops = &blk_ops,
         .name = config->name,

@@ -8,6 +8,8 @@
  *  - Direct I/O: a request whose sectors are not whole blocks of the disk fails with IOERR
  * (blk_size told the driver); one whose buffers are not aligned as the host needs goes through a
  * bounce buffer, one such request at a time.
+ *  - A limit counts each request, and the bytes that it carries; zeroes when they are written one
+ * by one. What is beyond it waits in the ring.
  *  - The host's errors end in IOERR and a rate-limited line; the disk goes on.
  */
 #pragma once
@@ -23,8 +25,9 @@ enum { BLK_QUEUE_COUNT_MAX = 16 };
 struct blk_config {
     const char *name; /* for messages: "blk0"; outlives the device */
     struct disk_config disk;
-    const char *id;       /* answer to GET_ID, at most 20 bytes; NULL: empty */
-    uint16_t queue_count; /* 1 to BLK_QUEUE_COUNT_MAX */
+    const char *id;                 /* answer to GET_ID, at most 20 bytes; NULL: empty */
+    uint16_t queue_count;           /* 1 to BLK_QUEUE_COUNT_MAX */
+    struct rate_limit_config limit; /* of all queues together */
 };
 
 /* Opens the disk: errors as disk_open, or -ENOMEM. Free with virtio_device_destroy. */

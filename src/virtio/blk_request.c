@@ -393,12 +393,13 @@ static void range_done(struct blk_request *req)
 
 static bool zero_next(struct blk_request *req)
 {
+    uint32_t len = (uint32_t)u64_min(req->left, BLK_ZERO_CHUNK_SIZE);
     struct blk *blk = request_blk(req);
 
     if (!req->is_zeroing || !req->left || !request_goes_on(req))
         return false;
-    op_write(&req->op, &req->base.task, blk->file, blk->zeroes,
-             (uint32_t)u64_min(req->left, BLK_ZERO_CHUNK_SIZE), req->offset);
+    rate_limit_charge(&blk->limit, blk->device.context.executor, 0, len);
+    op_write(&req->op, &req->base.task, blk->file, blk->zeroes, len, req->offset);
     return true;
 }
 

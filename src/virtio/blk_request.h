@@ -36,6 +36,7 @@ struct blk {
     char id[VIRTIO_BLK_ID_BYTES];
     struct virtio_blk_config config;
     struct virtio_queue_spec queue_specs[BLK_QUEUE_COUNT_MAX];
+    struct rate_limit limit;
     void *zeroes; /* BLK_ZERO_CHUNK_SIZE, read-only memory that is never filled */
 
     /* Direct I/O on buffers that the host cannot take: one request at a time. */

@@ -10,3 +10,5 @@ void queue_free(struct virtio_queue *queue);
 /* DRIVER_OK: starts the pump of an enabled queue; one activity of the device, which ends when the
  * pump has drained. */
 void queue_start(struct virtio_queue *queue);
+/* An enabled queue whose pump does not run. */
+void queue_disable(struct virtio_queue *queue);

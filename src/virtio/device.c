@@ -241,9 +241,13 @@ enum bus_verdict virtio_device_status_write(struct virtio_device *device, uint8_
 
 uint64_t virtio_device_features(const struct virtio_device *device)
 {
-    uint64_t packed = device->context.packed_queue ? 1ULL << VIRTIO_F_RING_PACKED : 0;
+    uint64_t features = device->features | CORE_FEATURES;
 
-    return device->features | CORE_FEATURES | packed;
+    if (device->context.packed_queue)
+        features |= 1ULL << VIRTIO_F_RING_PACKED;
+    if (device->context.in_order)
+        features |= 1ULL << VIRTIO_F_IN_ORDER;
+    return features;
 }
 
 uint32_t virtio_device_features_read(const struct virtio_device *device, uint32_t select)
@@ -305,14 +309,26 @@ void virtio_device_queue_enable(struct virtio_device *device)
         device->state.queues[index].enabled = true;
 }
 
-void virtio_device_queue_disable(struct virtio_device *device)
+enum bus_verdict virtio_device_queue_disable(struct virtio_device *device,
+                                             struct bus_access *access)
 {
-    struct virtio_queue_state *queue = virtio_device_queue_selected(device);
+    struct virtio_queue_state *state = virtio_device_queue_selected(device);
+    struct virtio_queue *queue;
 
-    if (!queue || !queue->enabled || device->phase != VIRTIO_IDLE)
-        return;
-    virtq_disable(&device->queues[device->state.queue_select].vq);
-    queue->enabled = false;
+    if (!state || !state->enabled)
+        return BUS_DONE;
+    queue = &device->queues[device->state.queue_select];
+    if (device->phase == VIRTIO_IDLE) {
+        queue_disable(queue);
+        return BUS_DONE;
+    }
+    /* One access waits; the writer of a second 0 meanwhile reads 1, which is still true. */
+    if (!queue->spec->requests || queue->is_stopping || virtio_device_is_stopping(device))
+        return BUS_DONE;
+    queue->is_stopping = true;
+    queue->stop_access = access;
+    task_wake(&queue->pump);
+    return BUS_DEFER;
 }
 
 void virtio_device_notify(struct virtio_device *device, uint16_t index)

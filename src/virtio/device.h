@@ -31,6 +31,7 @@
 #include "exec/watch.h"
 #include "mem/gmem.h"
 #include "virtio/queue.h"
+#include "virtio/rate_limit.h"
 
 enum {
     VIRTIO_QUEUE_COUNT_MAX = MSIX_VECTOR_COUNT_MAX - 1, /* one vector is for the configuration */
@@ -69,6 +70,9 @@ struct virtio_queue_spec {
     const char *name;
     uint16_t size_max;  /* power of two: what queue_size says before the driver lowers it */
     uint16_t chain_max; /* buffers in one chain; a longer one is the driver's error. 0: size_max */
+    /* Optional: what virtio_queue_pop waits for. Shared by queues of the device, if it likes. */
+    struct rate_limit *limit;
+    uint16_t header_len; /* bytes of a chain that do not count there */
     /* Either: each chain becomes a request of this type ... */
     const struct virtio_request_type *requests;
     /*
@@ -151,8 +155,11 @@ struct virtio_queue {
     struct op doorbell_op;
     int doorbell_fd;
     enum virtio_pump_verdict verdict;
+    struct rate_waiter rate_waiter;
     struct virtio_pool pool;
     struct list in_flight;
+    bool is_stopping; /* alone: the device runs on without it */
+    struct bus_access *stop_access;
 };
 
 /* How the core reaches the driver. */
@@ -173,6 +180,7 @@ struct virtio_context {
     struct executor *executor;
     const struct gmem *mem;
     bool packed_queue; /* VIRTIO_F_RING_PACKED is offered, beside the split layout */
+    bool in_order;     /* VIRTIO_F_IN_ORDER is offered: what is done early waits for its turn */
 };
 
 /* Embedded in the device's own struct. */
@@ -240,8 +248,9 @@ static inline bool virtio_request_is_cancelled(const struct virtio_request *requ
     return request->cancelled;
 }
 
-/* For pump functions. As virtq_pop, but a broken queue is reported and looks empty: true when
- * *chain is filled. */
+/* For pump functions. As virtq_pop, but a broken queue is reported and looks empty, and so does one
+ * whose limit does not admit more now (the pump is woken when it does): true when *chain is filled.
+ */
 must_check bool virtio_queue_pop(struct virtio_queue *queue, struct virtq_chain *chain);
 /* As virtq_push; may be called outside the pump too (it wakes the pump, which flushes). A no-op
  * once the device stops. */
@@ -290,8 +299,13 @@ struct virtq_config *virtio_device_queue_config(struct virtio_device *device);
 void virtio_device_queue_size_write(struct virtio_device *device, uint16_t size);
 /* Writes 1 to queue_enable of the selected queue. An impossible set-up needs a reset. */
 void virtio_device_queue_enable(struct virtio_device *device);
-/* Takes that back, as long as nothing runs: a queue that runs does so until a reset. */
-void virtio_device_queue_disable(struct virtio_device *device);
+/*
+ * Takes that back. While the device runs, the queue's requests are cancelled and drained like those
+ * of a reset, and `access` is completed when nothing touches the queue any more: then it stays
+ * disabled until a reset. A queue whose pump is the device's own runs until a reset.
+ */
+enum bus_verdict virtio_device_queue_disable(struct virtio_device *device,
+                                             struct bus_access *access);
 /*
  * For transports whose driver can switch off the device's access to memory; at first it is on.
  * While it is off the pumps wait: no chain is taken, nothing is published.

@@ -147,7 +147,7 @@ static enum bus_verdict register_write(struct virtio_mmio *mmio, uint32_t offset
         if (value == 1)
             virtio_device_queue_enable(device);
         else if (value == 0)
-            virtio_device_queue_disable(device);
+            return virtio_device_queue_disable(device, access);
         break;
     case VIRTIO_MMIO_QUEUE_NOTIFY:
         if (value < device->queue_count)

@@ -87,6 +87,11 @@ void virtio_request_done(struct task *task)
 
 /* ---- the pump ---- */
 
+static bool queue_is_stopping(const struct virtio_queue *queue)
+{
+    return queue->is_stopping || virtio_device_is_stopping(queue->device);
+}
+
 static void queue_flush(struct virtio_queue *queue)
 {
     const struct virtio_transport *transport = &queue->device->transport;
@@ -142,6 +147,8 @@ static void pump_run(struct virtio_queue *queue)
     queue_flush(queue);
     virtq_notify_disable(&queue->vq);
     queue->verdict = queue->spec->requests ? requests_start(queue) : queue->spec->pump(queue);
+    if (queue->rate_waiter.task)
+        queue->verdict = VIRTIO_PUMP_BLOCKED; /* the limit wakes the pump */
     queue_flush(queue);
     if (queue->verdict == VIRTIO_PUMP_AGAIN)
         task_wake(&queue->pump);
@@ -154,6 +161,8 @@ static void pump_stop(struct virtio_queue *queue)
     const struct virtio_request_type *type = queue->spec->requests;
 
     watch_stop(&queue->watch);
+    if (queue->spec->limit)
+        rate_limit_leave(queue->spec->limit, &queue->rate_waiter);
     op_cancel(&queue->doorbell_op);
     list_for_each (link, &queue->in_flight) {
         struct virtio_request *request = container_of(link, struct virtio_request, in_flight_link);
@@ -167,7 +176,7 @@ static enum task_verdict pump_poll(struct task *task)
 {
     struct virtio_queue *queue = container_of(task, struct virtio_queue, pump);
 
-    if (!virtio_device_is_stopping(queue->device)) {
+    if (!queue_is_stopping(queue)) {
         pump_run(queue);
         return TASK_PENDING;
     }
@@ -179,9 +188,25 @@ static enum task_verdict pump_poll(struct task *task)
                                                                                      : TASK_DONE;
 }
 
+void queue_disable(struct virtio_queue *queue)
+{
+    virtq_disable(&queue->vq);
+    queue->device->state.queues[queue->index].enabled = false;
+}
+
+/* The device comes last: its reset may end here. */
 static void pump_done(struct task *task)
 {
-    virtio_device_release(container_of(task, struct virtio_queue, pump)->device);
+    struct virtio_queue *queue = container_of(task, struct virtio_queue, pump);
+    struct bus_access *access = queue->stop_access;
+
+    if (queue->is_stopping)
+        queue_disable(queue);
+    queue->is_stopping = false;
+    queue->stop_access = NULL;
+    if (access)
+        bus_access_complete(access);
+    virtio_device_release(queue->device);
 }
 
 static const char *const pump_state_names[] = {"run", "drain"};
@@ -206,9 +231,11 @@ int queue_init(struct virtio_queue *queue, struct virtio_device *device, uint16_
     queue->doorbell_fd = -1;
     list_init(&queue->in_flight);
     ret = pool_init(queue);
-    if (ret)
-        return ret;
-    return virtq_init(&queue->vq, device->context.mem, spec->size_max);
+    if (!ret)
+        ret = virtq_init(&queue->vq, device->context.mem, spec->size_max);
+    if (!ret && device->context.in_order)
+        ret = virtq_init_order(&queue->vq);
+    return ret;
 }
 
 void queue_free(struct virtio_queue *queue)
@@ -224,18 +251,31 @@ void queue_start(struct virtio_queue *queue)
     task_spawn(&queue->pump, queue->device->context.executor, &pump_type);
 }
 
+static uint32_t payload_len(const struct virtio_queue *queue, const struct virtq_chain *chain)
+{
+    uint32_t len = chain->readable_len + chain->writable_len;
+
+    return len > queue->spec->header_len ? len - queue->spec->header_len : 0;
+}
+
 bool virtio_queue_pop(struct virtio_queue *queue, struct virtq_chain *chain)
 {
-    int ret = virtq_pop(&queue->vq, chain);
+    struct rate_limit *limit = queue->spec->limit;
+    int ret;
 
+    if (unlikely(limit) && !rate_limit_admits(limit, &queue->rate_waiter, &queue->pump))
+        return false;
+    ret = virtq_pop(&queue->vq, chain);
     if (unlikely(ret < 0))
         virtio_device_needs_reset(queue->device, virtq_error(&queue->vq));
+    if (unlikely(limit) && ret > 0)
+        rate_limit_charge(limit, queue->device->context.executor, 1, payload_len(queue, chain));
     return ret > 0;
 }
 
 void virtio_queue_push(struct virtio_queue *queue, const struct virtq_chain *chain, uint32_t len)
 {
-    if (virtio_device_is_stopping(queue->device))
+    if (queue_is_stopping(queue))
         return;
     virtq_push(&queue->vq, chain, len);
     task_wake(&queue->pump);

@@ -44,6 +44,7 @@ struct virtq_chain {
     uint16_t iov_max;
     uint16_t head;       /* identifies the chain to the driver; packed: its buffer id */
     uint16_t slot_count; /* private: entries of a packed ring */
+    uint16_t turn;       /* private: its place in the order, if the queue keeps one */
     uint16_t readable_count;
     uint16_t writable_count;
     struct iovec *readable;
@@ -78,18 +79,29 @@ struct virtq_packed {
     uint16_t first_flags;
 };
 
+/* What was pushed before its turn. */
+struct virtq_early {
+    uint32_t len;
+    uint16_t head, slot_count;
+    bool is_pushed;
+};
+
 struct virtq {
-    const struct gmem *mem;   /* read-only */
-    uint16_t size_max;        /* read-only */
-    uint16_t size;            /* read-only: 0 while disabled */
-    bool is_packed;           /* private: VIRTIO_F_RING_PACKED was negotiated */
-    bool event_idx;           /* private: VIRTIO_F_EVENT_IDX was negotiated */
-    bool indirect;            /* private: VIRTIO_F_INDIRECT_DESC was negotiated */
-    bool notify_enabled;      /* private: the driver was asked for notifications */
-    uint16_t in_flight_count; /* read-only: chains popped and not pushed */
-    uint64_t *in_flight;      /* private: bitmap of heads */
-    const char *error;        /* private */
-    union {                   /* private */
+    const struct gmem *mem;    /* read-only */
+    uint16_t size_max;         /* read-only */
+    uint16_t size;             /* read-only: 0 while disabled */
+    bool is_packed;            /* private: VIRTIO_F_RING_PACKED was negotiated */
+    bool event_idx;            /* private: VIRTIO_F_EVENT_IDX was negotiated */
+    bool indirect;             /* private: VIRTIO_F_INDIRECT_DESC was negotiated */
+    bool notify_enabled;       /* private: the driver was asked for notifications */
+    uint16_t in_flight_count;  /* read-only: chains popped and not pushed */
+    uint64_t *in_flight;       /* private: bitmap of heads */
+    const char *error;         /* private */
+    bool in_order;             /* private: VIRTIO_F_IN_ORDER was negotiated */
+    uint16_t turn_next;        /* private: of the next chain to be popped */
+    uint16_t turn_due;         /* private: of the next chain to be given back */
+    struct virtq_early *early; /* private: size_max of them, by turn; NULL: none are kept */
+    union {                    /* private */
         struct virtq_split split;
         struct virtq_packed packed;
     };
@@ -97,6 +109,9 @@ struct virtq {
 
 /* `size_max` is a power of two up to VIRTQ_SIZE_MAX; allocates the bitmap. -ENOMEM. */
 must_check int virtq_init(struct virtq *vq, const struct gmem *mem, uint16_t size_max);
+/* Before VIRTIO_F_IN_ORDER is offered: room for chains that are pushed before their turn. -ENOMEM.
+ */
+must_check int virtq_init_order(struct virtq *vq);
 /* A zeroed queue is allowed. */
 void virtq_free(struct virtq *vq);
 
@@ -117,8 +132,11 @@ void virtq_disable(struct virtq *vq);
  * what it showed is used up.
  */
 static inline must_check int virtq_pop(struct virtq *vq, struct virtq_chain *chain);
-/* Gives a chain back with `len` bytes written to its writable part. Seen by the driver after
- * virtq_flush. */
+/*
+ * Gives a chain back with `len` bytes written to its writable part. Seen by the driver after
+ * virtq_flush; with VIRTIO_F_IN_ORDER (2.7.9, 2.8.9) also not before every chain that was popped
+ * earlier: whoever pushes need not know.
+ */
 static inline void virtq_push(struct virtq *vq, const struct virtq_chain *chain, uint32_t len);
 /*
  * Publishes everything pushed since the last flush, with one 16-bit store. True when the driver
@@ -161,6 +179,7 @@ uint32_t virtq_chain_put(struct virtq_chain *chain, const void *buffer, uint32_t
 
 must_check int virtq_split_pop(struct virtq *vq, struct virtq_chain *chain);
 must_check int virtq_packed_pop(struct virtq *vq, struct virtq_chain *chain);
+void virtq_push_in_order(struct virtq *vq, const struct virtq_chain *chain, uint32_t len);
 void virtq_split_push(struct virtq *vq, const struct virtq_chain *chain, uint32_t len);
 void virtq_packed_push(struct virtq *vq, const struct virtq_chain *chain, uint32_t len);
 must_check bool virtq_split_flush(struct virtq *vq);
@@ -174,12 +193,18 @@ bool virtq_packed_has_avail(const struct virtq *vq);
 
 static inline int virtq_pop(struct virtq *vq, struct virtq_chain *chain)
 {
-    return vq->is_packed ? virtq_packed_pop(vq, chain) : virtq_split_pop(vq, chain);
+    int ret = vq->is_packed ? virtq_packed_pop(vq, chain) : virtq_split_pop(vq, chain);
+
+    if (unlikely(vq->in_order) && ret > 0)
+        chain->turn = vq->turn_next++;
+    return ret;
 }
 
 static inline void virtq_push(struct virtq *vq, const struct virtq_chain *chain, uint32_t len)
 {
-    if (vq->is_packed)
+    if (unlikely(vq->in_order))
+        virtq_push_in_order(vq, chain, len);
+    else if (vq->is_packed)
         virtq_packed_push(vq, chain, len);
     else
         virtq_split_push(vq, chain, len);

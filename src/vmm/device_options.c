@@ -1,6 +1,7 @@
 #include "vmm/device_options.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/keyval.h"
@@ -29,6 +30,41 @@ static int transport_parse(const char *what, const char *value, enum transport *
     return ret;
 }
 
+/* ---- limits ---- */
+
+enum { RATE_BYTES, RATE_BYTES_BURST, RATE_OPERATIONS, RATE_OPERATIONS_BURST, RATE_KEY_COUNT };
+
+/* `what` is the option, `keys` its RATE_KEY_COUNT keys for limits, `key` one of them. */
+static int rate_key_apply(const char *what, const char *const *keys, unsigned key,
+                          const char *value, struct rate_limit_config *limit, struct err *err)
+{
+    struct rate_config *config = key < RATE_OPERATIONS ? &limit->bytes : &limit->operations;
+    bool is_burst = key == RATE_BYTES_BURST || key == RATE_OPERATIONS_BURST;
+    uint64_t *number = is_burst ? &config->burst : &config->rate;
+    char name[32];
+    int ret;
+
+    snprintf(name, sizeof(name), "%s: %s", what, keys[key]);
+    if (key >= RATE_OPERATIONS)
+        return keyval_u64(name, value, 1, RATE_LIMIT_MAX, number, err);
+    ret = keyval_mem_size(name, value, number, err);
+    if (!ret && (!*number || *number > RATE_LIMIT_MAX))
+        ret = err_set(err, -ERANGE, "%s: %s is out of range, it must be 1K to %lluG", name, value,
+                      RATE_LIMIT_MAX >> 30);
+    return ret;
+}
+
+static int rate_check(const char *what, const char *const *keys,
+                      const struct rate_limit_config *limit, struct err *err)
+{
+    const struct rate_config *configs[] = {&limit->bytes, &limit->operations};
+
+    for (unsigned i = 0; i < array_count(configs); i++)
+        if (configs[i]->burst && !configs[i]->rate)
+            return err_set(err, -EINVAL, "%s: %s goes with %s", what, keys[2 * i + 1], keys[2 * i]);
+    return 0;
+}
+
 /* ---- --block ---- */
 
 enum {
@@ -39,8 +75,10 @@ enum {
     BLOCK_KEY_ID,
     BLOCK_KEY_QUEUES,
     BLOCK_KEY_PACKED,
+    BLOCK_KEY_IN_ORDER,
     BLOCK_KEY_TRANSPORT,
-    BLOCK_KEY_SIZE
+    BLOCK_KEY_SIZE,
+    BLOCK_KEY_RATES,
 };
 static const char *const block_keys[] = {
     [BLOCK_KEY_PATH] = "path",
@@ -50,8 +88,13 @@ static const char *const block_keys[] = {
     [BLOCK_KEY_ID] = "id",
     [BLOCK_KEY_QUEUES] = "queues",
     [BLOCK_KEY_PACKED] = "packed-queue",
+    [BLOCK_KEY_IN_ORDER] = "in-order",
     [BLOCK_KEY_TRANSPORT] = "transport",
     [BLOCK_KEY_SIZE] = "block-size",
+    [BLOCK_KEY_RATES + RATE_BYTES] = "bw",
+    [BLOCK_KEY_RATES + RATE_BYTES_BURST] = "bw-burst",
+    [BLOCK_KEY_RATES + RATE_OPERATIONS] = "ops",
+    [BLOCK_KEY_RATES + RATE_OPERATIONS_BURST] = "ops-burst",
 };
 
 static int block_key_apply(struct disk_option *disk, unsigned key, const char *value,
@@ -80,14 +123,19 @@ static int block_key_apply(struct disk_option *disk, unsigned key, const char *v
         return ret;
     case BLOCK_KEY_PACKED:
         return keyval_bool("--block: packed-queue", value, &disk->packed_queue, err);
+    case BLOCK_KEY_IN_ORDER:
+        return keyval_bool("--block: in-order", value, &disk->in_order, err);
     case BLOCK_KEY_TRANSPORT:
         return transport_parse("--block: transport", value, &disk->transport, err);
-    default: /* BLOCK_KEY_SIZE */
+    case BLOCK_KEY_SIZE:
         ret = keyval_u64("--block: block-size", value, 512, 4096, &number, err);
         if (!ret && (number & (number - 1)))
             ret = err_set(err, -EINVAL, "--block: block-size must be 512, 1024, 2048 or 4096");
         disk->block_size = (uint32_t)number;
         return ret;
+    default:
+        return rate_key_apply("--block", &block_keys[BLOCK_KEY_RATES], key - BLOCK_KEY_RATES, value,
+                              &disk->limit, err);
     }
 }
 
@@ -119,6 +167,9 @@ int block_option_apply(void *arg, char *value, struct err *err)
         return ret;
     if (!disk.path || !*disk.path)
         return err_set(err, -EINVAL, "--block: no path; write --block PATH[,ro,...]");
+    ret = rate_check("--block", &block_keys[BLOCK_KEY_RATES], &disk.limit, err);
+    if (ret)
+        return ret;
     for (size_t i = 0; disk.root && i < config->disk_count; i++)
         if (config->disks[i].root)
             return err_set(err, -EINVAL, "--block: both %s and %s are root; only one disk can be",
@@ -202,6 +253,27 @@ int net_option_apply(void *arg, char *value, struct err *err)
     return 0;
 }
 
+/* ---- --rng ---- */
+
+enum { RNG_KEY_PACKED };
+static const char *const rng_keys[] = {[RNG_KEY_PACKED] = "packed-queue"};
+
+int rng_option_apply(void *arg, char *value, struct err *err)
+{
+    struct run_config *config = arg;
+    struct keyval_list list = {
+        .option = "--rng", .names = rng_keys, .name_count = array_count(rng_keys), .rest = value};
+    unsigned key;
+    int ret;
+
+    while ((ret = keyval_next(&list, &key, &value, err)) > 0) {
+        ret = keyval_bool("--rng: packed-queue", value, &config->rng_packed_queue, err);
+        if (ret)
+            break;
+    }
+    return ret;
+}
+
 /* ---- --serial ---- */
 
 enum {
@@ -210,11 +282,17 @@ enum {
     SERIAL_KEY_NUM,
     SERIAL_KEY_PATH,
     SERIAL_KEY_CONSOLE,
-    SERIAL_KEY_STDIN
+    SERIAL_KEY_STDIN,
+    SERIAL_KEY_PACKED
 };
 static const char *const serial_keys[] = {
-    [SERIAL_KEY_TYPE] = "type", [SERIAL_KEY_HARDWARE] = "hardware", [SERIAL_KEY_NUM] = "num",
-    [SERIAL_KEY_PATH] = "path", [SERIAL_KEY_CONSOLE] = "console",   [SERIAL_KEY_STDIN] = "stdin",
+    [SERIAL_KEY_TYPE] = "type",
+    [SERIAL_KEY_HARDWARE] = "hardware",
+    [SERIAL_KEY_NUM] = "num",
+    [SERIAL_KEY_PATH] = "path",
+    [SERIAL_KEY_CONSOLE] = "console",
+    [SERIAL_KEY_STDIN] = "stdin",
+    [SERIAL_KEY_PACKED] = "packed-queue",
 };
 
 static const char *const serial_type_names[SERIAL_TYPE_COUNT] = {
@@ -255,8 +333,10 @@ static int serial_key_apply(struct serial_option *serial, unsigned key, const ch
         return keyval_text("--serial: path", value, &serial->path, err);
     case SERIAL_KEY_CONSOLE:
         return keyval_bool("--serial: console", value, &serial->console, err);
-    default: /* SERIAL_KEY_STDIN */
+    case SERIAL_KEY_STDIN:
         return keyval_bool("--serial: stdin", value, &serial->takes_stdin, err);
+    default: /* SERIAL_KEY_PACKED */
+        return keyval_bool("--serial: packed-queue", value, &serial->packed_queue, err);
     }
 }
 
@@ -267,6 +347,9 @@ static int serial_check(const struct run_config *config, const struct serial_opt
         return err_set(err, -EINVAL, "--serial: type=file and path=PATH go together");
     if (serial->takes_stdin && serial->type != SERIAL_STDOUT)
         return err_set(err, -EINVAL, "--serial: stdin goes with type=stdout");
+    if (serial->packed_queue && serial->hardware != SERIAL_HW_VIRTIO_CONSOLE)
+        return err_set(err, -EINVAL, "--serial: packed-queue goes with hardware=%s",
+                       serial_hardware_names[SERIAL_HW_VIRTIO_CONSOLE]);
     if (serial->num > 1 && serial->hardware != SERIAL_HW_16550)
         return err_set(err, -EINVAL, "--serial: there is only num=1 of hardware=%s",
                        serial_hardware_names[serial->hardware]);

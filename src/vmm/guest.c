@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
 
 #include "mem/layout.h"
@@ -39,6 +40,34 @@ static int vcpus_reset(struct guest *guest, struct err *err)
     return vm_reset(guest->vm, err);
 }
 
+/* What an operation on registered memory saves is no reason not to run: it goes on without. */
+static void memory_register(const struct guest *guest)
+{
+    struct iovec regions[GMEM_REGION_COUNT_MAX];
+    size_t count = gmem_region_count(guest->mem);
+    struct rlimit limit = {0};
+    int ret;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct gmem_region *region = gmem_region(guest->mem, i);
+
+        regions[i] = (struct iovec){region->host, region->range.size};
+    }
+    ret = executor_register_memory(guest->host.executor, regions, (uint32_t)count);
+    if (!ret) {
+        log_info("--register-memory: %llu MiB are pinned and registered",
+                 (unsigned long long)gmem_size(guest->mem) >> 20);
+        return;
+    }
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    if (ret == -ENOMEM && limit.rlim_cur < gmem_size(guest->mem))
+        log_warn("--register-memory: the limit on locked memory, %llu KiB, is below --mem; goes on "
+                 "without; raise it with ulimit -l",
+                 (unsigned long long)limit.rlim_cur >> 10);
+    else
+        log_warn("--register-memory: %s; goes on without", strerror(-ret));
+}
+
 static int memory_create(struct guest *guest, struct err *err)
 {
     struct gmem_range ranges[LAYOUT_RAM_RANGE_COUNT_MAX];
@@ -57,7 +86,10 @@ static int memory_create(struct guest *guest, struct err *err)
     ret = layout_ram_ranges(size, ranges, &count, err);
     if (ret)
         return ret;
-    return gmem_create(&guest->mem, ranges, count, err);
+    ret = gmem_create(&guest->mem, ranges, count, err);
+    if (!ret && guest->host.config->register_memory)
+        memory_register(guest);
+    return ret;
 }
 
 static void memory_destroy(struct guest *guest)

@@ -109,6 +109,15 @@ static int apply_exit_on_reset(void *arg, char *value, struct err *err)
     return 0;
 }
 
+static int apply_register_memory(void *arg, char *value, struct err *err)
+{
+    struct run_config *config = arg;
+    (void)value;
+    (void)err;
+    config->register_memory = true;
+    return 0;
+}
+
 static const struct option_def options[] = {
     {'m', "mem", "SIZE", false, false,
      "guest memory in MiB, or with K, M or G; at least 16 MiB\n(default 256)", apply_mem},
@@ -126,9 +135,16 @@ static const struct option_def options[] = {
      "                  (default: none)\n"
      "  queues=COUNT    request queues, 1 to 16 (default: one per CPU)\n"
      "  packed-queue    offer packed virtqueues, too (default: split ones only)\n"
+     "  in-order        offer to answer requests in their order, which is simpler for a\n"
+     "                  driver that takes it, but makes them wait (default: no)\n"
      "  transport=NAME  pci (default) or mmio, which ACPI announces\n"
      "  block-size=SIZE logical block size in bytes, 512 to 4096\n"
-     "                  (default: the host's)",
+     "                  (default: the host's)\n"
+     "  bw=SIZE         limit of what is read and written in a second, all queues\n"
+     "                  together, in MiB, or with K, M or G (default: none)\n"
+     "  bw-burst=SIZE   so much at once, after a pause (default: a tenth of bw)\n"
+     "  ops=COUNT       limit of requests in a second (default: none)\n"
+     "  ops-burst=COUNT so many at once, after a pause (default: a tenth of ops)",
      block_option_apply},
     {0, "net", "tap-name=NAME|tap-fd=FD[,KEY...]", true, false,
      "a tap interface as virtio-net; may be repeated\n"
@@ -149,8 +165,13 @@ static const struct option_def options[] = {
      "  num=NUMBER      1 to 4: COM1 to COM4 (default 1)\n"
      "  path=PATH       of type=file, which is appended to\n"
      "  console         console=... is added to the command line\n"
-     "  stdin           takes the terminal's input (default for the first on stdout)",
+     "  stdin           takes the terminal's input (default for the first on stdout)\n"
+     "  packed-queue    of hardware=virtio-console: offer packed virtqueues, too",
      serial_option_apply},
+    {0, "rng", "KEY[,KEY...]", false, false,
+     "about the virtio-rng device\n"
+     "  packed-queue    offer packed virtqueues, too (default: split ones only)",
+     rng_option_apply},
     {0, "no-rng", NULL, false, false, "no virtio-rng device", apply_no_rng},
     {0, "exit-on-reset", NULL, false, false,
      "end when the guest reboots, instead of restarting it in place", apply_exit_on_reset},
@@ -158,6 +179,11 @@ static const struct option_def options[] = {
      "upper bound of polling before the executor sleeps, 0 to 10000;\n"
      "0 turns it off (default 20)",
      apply_poll_us},
+    {0, "register-memory", NULL, false, false,
+     "pin all of the guest's memory and register it with io_uring, which makes\n"
+     "requests of one buffer cheaper; where the limit on locked memory (ulimit -l)\n"
+     "does not allow it, a warning says so, and the guest runs without",
+     apply_register_memory},
     {0, "kvm-device", "PATH", false, false, "the KVM device (default /dev/kvm)", apply_kvm_device},
     {0, "log-level", "LEVEL", false, false, "error, warn (default), info or debug",
      apply_log_level},

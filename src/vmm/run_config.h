@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/log.h"
+#include "virtio/rate_limit.h"
 
 enum {
     CONFIG_DISK_COUNT_MAX = 16,
@@ -26,9 +27,11 @@ struct disk_option {
     bool root; /* root=/dev/vdX is added to the kernel's command line */
     bool direct;
     bool packed_queue;
+    bool in_order;
     enum transport transport;
     uint16_t queue_count; /* 0: one per vCPU, bounded */
     uint32_t block_size;  /* bytes; 0: what the host's file or device says */
+    struct rate_limit_config limit;
 };
 
 struct net_option {
@@ -57,6 +60,7 @@ struct serial_option {
     const char *path; /* type file */
     bool console;     /* console=... is added to the kernel's command line */
     bool takes_stdin;
+    bool packed_queue; /* of hardware virtio-console */
 };
 
 struct run_config {
@@ -76,5 +80,7 @@ struct run_config {
     uint32_t poll_us; /* bound of the executor's polling before it sleeps */
     enum log_level log_level;
     bool no_rng;
+    bool rng_packed_queue;
     bool exit_on_reset;
+    bool register_memory; /* with io_uring */
 };

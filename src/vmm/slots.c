@@ -88,7 +88,7 @@ static const char *device_name(struct guest *guest, const char *kind, uint8_t in
 static int disk_add(struct guest *guest, size_t index, struct err *err)
 {
     const struct disk_option *option = &guest->host.config->disks[index];
-    const struct virtio_context context = device_context(guest, option->packed_queue);
+    struct virtio_context context = device_context(guest, option->packed_queue);
     const struct blk_config config = {
         .name = device_name(guest, "disk", index),
         .disk = {.path = option->path,
@@ -99,10 +99,13 @@ static int disk_add(struct guest *guest, size_t index, struct err *err)
         .queue_count = option->queue_count
                            ? option->queue_count
                            : (uint16_t)u64_min(guest->host.config->vcpu_count, BLK_QUEUE_COUNT_MAX),
+        .limit = option->limit,
     };
     struct virtio_device *device;
-    int ret = virtio_blk_create(&device, &context, &config, err);
+    int ret;
 
+    context.in_order = option->in_order;
+    ret = virtio_blk_create(&device, &context, &config, err);
     return ret ? ret : slot_add(guest, device, option->transport, err);
 }
 
@@ -148,7 +151,8 @@ static int net_add(struct guest *guest, size_t index, struct err *err)
 
 static int rng_add(struct guest *guest, struct err *err)
 {
-    const struct virtio_context context = device_context(guest, false);
+    const struct virtio_context context =
+        device_context(guest, guest->host.config->rng_packed_queue);
     const struct rng_config config = {.name = device_name(guest, "rng", 0)};
     struct virtio_device *device;
     int ret = virtio_rng_create(&device, &context, &config, err);
@@ -156,9 +160,18 @@ static int rng_add(struct guest *guest, struct err *err)
     return ret ? ret : slot_add(guest, device, TRANSPORT_PCI, err);
 }
 
+static bool console_packs_queues(const struct run_config *config)
+{
+    for (size_t i = 0; i < config->serial_count; i++)
+        if (config->serials[i].packed_queue)
+            return true;
+    return false;
+}
+
 static int console_add(struct guest *guest, struct chardev *chardev, struct err *err)
 {
-    const struct virtio_context context = device_context(guest, false);
+    const struct virtio_context context =
+        device_context(guest, console_packs_queues(guest->host.config));
     struct virtio_device *device;
     int ret = virtio_console_create(&device, &context, device_name(guest, "hvc", 0), chardev, err);
 

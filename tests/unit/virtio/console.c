@@ -84,14 +84,14 @@ static void output_drain(struct fixture *f, uint32_t *at)
             cr_assert_eq(buffer[i], stream_byte((*at)++));
 }
 
-Test(virtio_console, output_arrives_unharmed_however_it_is_cut)
+static void output_run(uint64_t features)
 {
     struct fixture f = fixture_create();
     struct fake_queue *queue = &f.driver->queues[TRANSMIT];
     struct fake_buffer buffer = fake_buffer(f.machine, 1000);
     uint32_t sent = 0, seen = 0;
 
-    fake_driver_start(f.driver, RING_FEATURES, 0);
+    fake_driver_start(f.driver, features, 0);
     while (sent < 100000) {
         struct fake_buffer parts[3] = {buffer, buffer, buffer};
 
@@ -112,6 +112,12 @@ Test(virtio_console, output_arrives_unharmed_however_it_is_cut)
     }
     cr_assert_eq(seen, sent);
     fixture_destroy(&f);
+}
+
+Test(virtio_console, output_arrives_unharmed_however_it_is_cut)
+{
+    output_run(RING_FEATURES);
+    output_run(RING_FEATURES | 1ULL << VIRTIO_F_RING_PACKED);
 }
 
 Test(virtio_console, a_reader_that_stops_holds_the_queue_and_loses_nothing)

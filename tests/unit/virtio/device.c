@@ -28,6 +28,7 @@ enum {
 #define EVENT_IDX (1ULL << VIRTIO_RING_F_EVENT_IDX)
 #define INDIRECT  (1ULL << VIRTIO_RING_F_INDIRECT_DESC)
 #define PACKED    (1ULL << VIRTIO_F_RING_PACKED)
+#define IN_ORDER  (1ULL << VIRTIO_F_IN_ORDER)
 
 struct fixture {
     struct fake_machine *machine;
@@ -186,8 +187,8 @@ static bool features_are_accepted(struct fixture *f, uint64_t features)
 Test(virtio_device, features_are_accepted_when_offered_modern_and_consistent)
 {
     struct fixture f = fixture_create();
-    uint64_t offered =
-        1ULL << ECHO_F_A | 1ULL << ECHO_F_NEEDS_A | VERSION_1 | EVENT_IDX | INDIRECT | PACKED;
+    uint64_t offered = 1ULL << ECHO_F_A | 1ULL << ECHO_F_NEEDS_A | VERSION_1 | EVENT_IDX |
+                       INDIRECT | PACKED | IN_ORDER;
 
     cr_assert(features_are_accepted(&f, VERSION_1));
     cr_assert(features_are_accepted(&f, offered));
@@ -322,16 +323,17 @@ Test(virtio_device, queue_size_takes_what_the_layout_allows_up_to_the_offer)
     assert_sizes(PACKED);
 }
 
-Test(virtio_device, packed_queues_are_offered_where_the_machine_says_so)
+Test(virtio_device, packed_queues_and_order_are_offered_where_the_machine_says_so)
 {
     struct fixture f = fixture_create();
     struct virtio_context context = f.machine->context;
     struct echo_device *plain;
 
     cr_assert(virtio_device_features(&f.echo->device) & PACKED);
-    context.packed_queue = false;
+    cr_assert(virtio_device_features(&f.echo->device) & IN_ORDER);
+    context.packed_queue = context.in_order = false;
     plain = echo_create(&context);
-    cr_assert_not(virtio_device_features(&plain->device) & PACKED);
+    cr_assert_not(virtio_device_features(&plain->device) & (PACKED | IN_ORDER));
     virtio_device_destroy(&plain->device);
     fixture_destroy(&f);
 }

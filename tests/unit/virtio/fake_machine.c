@@ -159,7 +159,7 @@ struct fake_machine *fake_machine_create(void)
         pci.intx[i] = (struct irq_line){.ops = &intx_ops, .chip = machine, .gsi = i};
     cr_assert_eq(pci_root_create(&machine->root, &pci, &err), 0, "%s", err.text);
     machine->context = (struct virtio_context){
-        .executor = machine->executor, .mem = machine->mem, .packed_queue = true};
+        .executor = machine->executor, .mem = machine->mem, .packed_queue = true, .in_order = true};
     machine->alloc_next = 0x1000;
     return machine;
 }

@@ -182,7 +182,7 @@ Test(virtio_mmio, device_configuration_is_read_and_written_at_any_width)
     fixture_destroy(&f);
 }
 
-Test(virtio_mmio, a_queue_is_taken_back_before_it_runs_and_runs_until_the_reset)
+Test(virtio_mmio, a_queue_is_taken_back_before_it_runs)
 {
     struct fixture f = fixture_create(false);
 
@@ -194,9 +194,6 @@ Test(virtio_mmio, a_queue_is_taken_back_before_it_runs_and_runs_until_the_reset)
     cr_assert_eq(get(&f, VIRTIO_MMIO_QUEUE_READY), 0);
     fake_driver_setup_queue(f.driver, ECHO_QUEUE, 8);
     fake_driver_ok(f.driver);
-    put(&f, VIRTIO_MMIO_QUEUE_SEL, ECHO_QUEUE);
-    put(&f, VIRTIO_MMIO_QUEUE_READY, 0);
-    cr_assert_eq(get(&f, VIRTIO_MMIO_QUEUE_READY), 1);
     assert_echo_works(&f);
     put(&f, VIRTIO_MMIO_QUEUE_SEL, ECHO_PIPE_QUEUE);
     put(&f, VIRTIO_MMIO_QUEUE_READY, 0);
@@ -205,6 +202,96 @@ Test(virtio_mmio, a_queue_is_taken_back_before_it_runs_and_runs_until_the_reset)
     fake_driver_reset(f.driver);
     put(&f, VIRTIO_MMIO_QUEUE_SEL, ECHO_QUEUE);
     cr_assert_eq(get(&f, VIRTIO_MMIO_QUEUE_READY), 0);
+    fixture_destroy(&f);
+}
+
+/* Two requests that nothing but a cancel ends. */
+static void pipe_requests_add(struct fixture *f)
+{
+    for (int i = 0; i < 2; i++) {
+        struct fake_buffer buffer = fake_buffer(f->machine, 16);
+
+        fake_queue_add(f->pipe_queue, &buffer, 0, 1);
+        fake_queue_kick(f->pipe_queue);
+    }
+    settle(f);
+    cr_assert_eq(f->echo->live, 2);
+}
+
+Test(virtio_mmio, a_queue_that_runs_is_taken_back_when_it_is_drained)
+{
+    struct fixture f = fixture_create(false);
+
+    fake_driver_start(f.driver, 0, 0);
+    pipe_requests_add(&f);
+    put(&f, VIRTIO_MMIO_QUEUE_SEL, ECHO_PIPE_QUEUE);
+    put(&f, VIRTIO_MMIO_QUEUE_READY, 0);
+    cr_assert_eq(get(&f, VIRTIO_MMIO_QUEUE_READY), 0, "4.2.2.2: reads back as it was written");
+    cr_assert_eq(f.echo->live, 0);
+    cr_assert_eq(f.pipe_queue->used->idx, 0, "nothing is published any more");
+    fake_queue_notify(f.pipe_queue);
+    settle(&f);
+    put(&f, VIRTIO_MMIO_QUEUE_READY, 1);
+    cr_assert_eq(get(&f, VIRTIO_MMIO_QUEUE_READY), 0, "too late: until a reset");
+    assert_echo_works(&f);
+    fake_driver_reset(f.driver);
+    fake_driver_start(f.driver, 0, 0);
+    pipe_requests_add(&f);
+    assert_echo_works(&f);
+    fixture_destroy(&f);
+}
+
+struct pending_access {
+    struct bus_access access;
+    unsigned answers;
+};
+
+static void pending_answered(struct bus_access *access)
+{
+    container_of(access, struct pending_access, access)->answers++;
+}
+
+static enum bus_verdict put_without_waiting(struct fixture *f, struct pending_access *pending,
+                                            uint32_t offset, uint32_t value)
+{
+    *pending = (struct pending_access){.access = {.addr = FAKE_MMIO_BASE + offset,
+                                                  .size = 4,
+                                                  .value = value,
+                                                  .is_write = true,
+                                                  .complete = pending_answered}};
+    return bus_dispatch(f->machine->mmio_bus, &pending->access);
+}
+
+Test(virtio_mmio, hostile_12_a_reset_overtakes_a_queue_that_is_being_taken_back)
+{
+    struct pending_access disable, again, reset;
+    struct fixture f = fixture_create(false);
+    struct fake_buffer buffer;
+
+    f.echo->held = f.echo->ignores_cancel = true;
+    fake_driver_start(f.driver, 0, 0);
+    buffer = fake_buffer(f.machine, 16);
+    fake_queue_add(f.queue, &buffer, 0, 1);
+    fake_queue_kick(f.queue);
+    settle(&f);
+    put(&f, VIRTIO_MMIO_QUEUE_SEL, ECHO_QUEUE);
+    cr_assert_eq(put_without_waiting(&f, &disable, VIRTIO_MMIO_QUEUE_READY, 0), BUS_DEFER);
+    settle(&f);
+    cr_assert_eq(disable.answers, 0, "a request is in flight");
+    cr_assert_eq(get(&f, VIRTIO_MMIO_QUEUE_READY), 1);
+    cr_assert_eq(put_without_waiting(&f, &again, VIRTIO_MMIO_QUEUE_READY, 0), BUS_DONE);
+    cr_assert_eq(put_without_waiting(&f, &reset, VIRTIO_MMIO_STATUS, 0), BUS_DEFER);
+    settle(&f);
+    cr_assert_eq(disable.answers + reset.answers, 0);
+    echo_release(f.echo);
+    settle(&f);
+    cr_assert_eq(disable.answers, 1);
+    cr_assert_eq(reset.answers, 1);
+    cr_assert_eq(get(&f, VIRTIO_MMIO_STATUS), 0);
+    f.echo->ignores_cancel = false;
+    fake_driver_reset(f.driver);
+    fake_driver_start(f.driver, 0, 0);
+    assert_echo_works(&f);
     fixture_destroy(&f);
 }
 

@@ -143,7 +143,7 @@ static void run(uint64_t seed, uint16_t size, uint64_t features)
 
 static void run_each(const uint16_t *sizes, size_t count, uint64_t layout)
 {
-    const uint64_t features[] = {0, MODEL_EVENT_IDX, MODEL_INDIRECT,
+    const uint64_t features[] = {0, MODEL_EVENT_IDX, MODEL_INDIRECT | MODEL_IN_ORDER,
                                  MODEL_EVENT_IDX | MODEL_INDIRECT};
 
     for (size_t i = 0; i < count; i++) {
@@ -211,6 +211,17 @@ Test(virtq, with_event_idx_interrupts_and_kicks_are_exact_over_every_wrap)
 }
 
 /* The largest rings: positions differ by up to two laps of 32768. */
+/* Each batch is done last to first, and comes back first to last. */
+Test(virtq, in_order_what_is_done_early_waits_for_its_turn_over_every_wrap)
+{
+    const uint16_t sizes[] = {1, 2, 4, 16, 256};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        wrap_run(sizes[i], MODEL_IN_ORDER);
+        wrap_run(sizes[i], MODEL_IN_ORDER | MODEL_PACKED);
+    }
+}
+
 Test(virtq, with_event_idx_a_batch_of_the_whole_largest_ring_is_one_decision)
 {
     const struct model_shape shape = {.count = 1, .buffers = {{MODEL_BUFFERS, 8, true}}};

@@ -74,6 +74,8 @@ struct model *model_create(uint64_t seed, uint16_t size, uint64_t features)
     for (m->free_count = 0; m->free_count < size; m->free_count++)
         m->free_ids[m->free_count] = m->free_count;
     cr_assert_eq(virtq_init(&m->vq, m->mem, round_up(size)), 0);
+    if (features & MODEL_IN_ORDER)
+        cr_assert_eq(virtq_init_order(&m->vq), 0);
     cr_assert_eq(virtq_enable(&m->vq, &config, features), 0);
     return m;
 }
@@ -359,6 +361,13 @@ bool model_pop(struct model *m)
     return true;
 }
 
+static void chain_use(struct model *m, uint16_t id)
+{
+    m->used[m->chains_completed++ % m->size] =
+        (struct model_used){.id = id, .len = m->chains[id].len};
+    m->completed += m->chains[id].step;
+}
+
 bool model_push(struct model *m, uint32_t held_index, uint32_t len)
 {
     struct model_held *held = &m->held[held_index];
@@ -368,8 +377,14 @@ bool model_push(struct model *m, uint32_t held_index, uint32_t len)
         return false;
     id = held->chain.head;
     virtq_push(&m->vq, &held->chain, len);
-    m->used[m->chains_completed++ % m->size] = (struct model_used){.id = id, .len = len};
-    m->completed += m->chains[id].step;
+    m->chains[id].pushed = true;
+    m->chains[id].len = len;
+    if (!(m->features & MODEL_IN_ORDER))
+        chain_use(m, id);
+    else
+        while (m->chains_completed < m->chains_popped &&
+               m->chains[m->order[m->chains_completed % m->size]].pushed)
+            chain_use(m, m->order[m->chains_completed % m->size]);
     *held = m->held[--m->held_count];
     return true;
 }
@@ -399,7 +414,7 @@ bool model_flush(struct model *m)
     MODEL_CHECK(m, virtq_flush(&m->vq) == due);
     m->flushed = m->completed;
     m->chains_flushed = m->chains_completed;
-    MODEL_CHECK(m, m->vq.in_flight_count == m->held_count);
+    MODEL_CHECK(m, m->vq.in_flight_count == m->chains_popped - m->chains_completed);
     if (!m->packed)
         MODEL_CHECK(m, m->split.used->idx == (uint16_t)m->flushed);
     return due;

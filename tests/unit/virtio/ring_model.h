@@ -30,6 +30,7 @@ enum {
 #define MODEL_EVENT_IDX (1ULL << VIRTIO_RING_F_EVENT_IDX)
 #define MODEL_INDIRECT  (1ULL << VIRTIO_RING_F_INDIRECT_DESC)
 #define MODEL_PACKED    (1ULL << VIRTIO_F_RING_PACKED)
+#define MODEL_IN_ORDER  (1ULL << VIRTIO_F_IN_ORDER)
 
 struct model_buffer {
     uint64_t addr;
@@ -48,6 +49,8 @@ struct model_shape {
 struct model_chain {
     bool live;           /* made available and not seen used */
     bool popped;         /* by the device */
+    bool pushed;         /* by the device; in order, used when those before it are */
+    uint32_t len;        /* that it pushed */
     uint16_t step;       /* positions that it takes: its entries (packed), or 1 (split) */
     uint16_t desc_count; /* split: descriptors of the queue's table */
     uint16_t descs[MODEL_BUFFER_COUNT_MAX];

@@ -2,6 +2,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
 #include <sys/random.h>
@@ -25,14 +26,14 @@ static struct fake_driver *rng_attach(struct fake_machine *machine)
     return attach(machine, &config);
 }
 
-Test(virtio_rng, buffers_are_filled_with_bytes_that_differ)
+static void fill_run(uint64_t features)
 {
     struct fake_machine *machine = fake_machine_create();
     struct fake_driver *driver = rng_attach(machine);
     struct fake_queue *queue = &driver->queues[0];
     struct fake_buffer buffers[] = {fake_buffer(machine, 32), fake_buffer(machine, 32)};
 
-    fake_driver_start(driver, 0, 0);
+    fake_driver_start(driver, features, 0);
     fake_queue_add(queue, &buffers[0], 0, 1);
     fake_queue_add(queue, &buffers[1], 0, 1);
     cr_assert(fake_queue_kick(queue));
@@ -42,6 +43,12 @@ Test(virtio_rng, buffers_are_filled_with_bytes_that_differ)
     cr_assert_eq(fake_driver_messages(driver, 1), 1, "one interrupt for both");
     fake_driver_detach(driver);
     fake_machine_destroy(machine);
+}
+
+Test(virtio_rng, buffers_are_filled_with_bytes_that_differ)
+{
+    fill_run(0);
+    fill_run(1ULL << VIRTIO_F_RING_PACKED);
 }
 
 Test(virtio_rng, hostile_10_buffers_of_gigabytes_get_little)

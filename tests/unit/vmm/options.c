@@ -5,8 +5,8 @@
 
 /* Parses a command line given as one string of words. */
 struct parsed {
-    char text[512];
-    char *argv[32];
+    char text[1024];
+    char *argv[48];
     int argc;
     bool help;
     int ret;
@@ -47,17 +47,21 @@ Test(options, defaults_boot_a_kernel_with_a_console)
     cr_assert_eq(p->config.serial_count, 1);
     cr_assert(p->config.serials[0].console && p->config.serials[0].takes_stdin);
     cr_assert_str_eq(p->config.kvm_path, "/dev/kvm");
+    cr_assert_not(p->config.register_memory, "it pins memory");
 }
 
 Test(options, everything_at_once)
 {
     struct parsed *p =
         parse("-m 2G --cpus 4 -p console=ttyS0 --params quiet -i initrd --block a.img,ro,root,id=X "
-              "-b path=b.img,direct,queues=3,packed-queue,block-size=4096 "
+              "-b path=b.img,direct,queues=3,packed-queue,in-order,block-size=4096,bw=10M,"
+              "bw-burst=1G,ops=500,ops-burst=7 "
               "--net packed-queue=true,tap-name=t0,mac=52:54:00:00:00:01 "
               "--net tap-fd=7,vq-pairs=2,mtu=9000,transport=mmio --serial type=file,path=out,num=2 "
               "--serial "
-              "type=pty,hardware=virtio-console,console --no-rng --exit-on-reset --poll-us 0 "
+              "type=pty,hardware=virtio-console,console,packed-queue "
+              "--rng packed-queue --no-rng --exit-on-reset --poll-us 0 "
+              "--register-memory "
               "--log-level debug --kvm-device /dev/other vmlinuz");
     const struct run_config *c = &p->config;
 
@@ -75,8 +79,14 @@ Test(options, everything_at_once)
     cr_assert(c->disks[1].direct && !c->disks[1].read_only);
     cr_assert(c->disks[1].packed_queue && !c->disks[0].packed_queue, "split is the default");
     cr_assert(c->nets[0].packed_queue && !c->nets[1].packed_queue);
+    cr_assert(c->disks[1].in_order && !c->disks[0].in_order);
     cr_assert_eq(c->disks[1].queue_count, 3);
     cr_assert_eq(c->disks[1].block_size, 4096);
+    cr_assert_eq(c->disks[1].limit.bytes.rate, 10 << 20);
+    cr_assert_eq(c->disks[1].limit.bytes.burst, 1 << 30);
+    cr_assert_eq(c->disks[1].limit.operations.rate, 500);
+    cr_assert_eq(c->disks[1].limit.operations.burst, 7);
+    cr_assert_eq(c->disks[0].limit.bytes.rate, 0);
     cr_assert_eq(c->net_count, 2);
     cr_assert_str_eq(c->nets[0].tap_name, "t0");
     cr_assert_eq(c->nets[0].mac[5], 1);
@@ -88,7 +98,9 @@ Test(options, everything_at_once)
     cr_assert_eq(c->serial_count, 2);
     cr_assert_eq(c->serials[0].num, 2);
     cr_assert_eq(c->serials[1].hardware, SERIAL_HW_VIRTIO_CONSOLE);
-    cr_assert(c->no_rng && c->exit_on_reset);
+    cr_assert(c->serials[1].packed_queue && !c->serials[0].packed_queue);
+    cr_assert(c->rng_packed_queue);
+    cr_assert(c->no_rng && c->exit_on_reset && c->register_memory);
     cr_assert_eq(c->poll_us, 0);
     cr_assert_eq(c->log_level, LOG_DEBUG);
     cr_assert_str_eq(c->kvm_path, "/dev/other");
@@ -112,11 +124,12 @@ Test(options, unknown_keys_are_named_with_the_known_ones)
 {
     refused("-b a,frob=1 k", -EINVAL,
             "--block: unknown key 'frob'; known are path, ro, root, direct, id, queues, "
-            "packed-queue, transport, block-size");
+            "packed-queue, in-order, transport, block-size, bw, bw-burst, ops, ops-burst");
     refused("-b a,transport=isa k", -EINVAL, "isa");
     refused("-b a, k", -EINVAL, "unknown key ''");
     refused("--net tap-name=a,frob k", -EINVAL, "unknown key 'frob'");
     refused("--serial type=sink,frob k", -EINVAL, "unknown key 'frob'");
+    refused("--rng frob k", -EINVAL, "unknown key 'frob'; known are packed-queue");
 }
 
 Test(options, numbers_are_checked)
@@ -130,6 +143,10 @@ Test(options, numbers_are_checked)
     refused("-c 65 k", -ERANGE, "64");
     refused("-b a,queues=0 k", -ERANGE, "queues");
     refused("-b a,block-size=700 k", -EINVAL, "block-size");
+    refused("-b a,bw=0 k", -ERANGE, "--block: bw: 0 is out of range");
+    refused("-b a,bw=9999G k", -ERANGE, "931G");
+    refused("-b a,bw=fast k", -EINVAL, "--block: bw: 'fast'");
+    refused("-b a,ops=0 k", -ERANGE, "--block: ops");
     refused("--poll-us x k", -EINVAL, "--poll-us");
     refused("--net tap-name=a,mtu=1 k", -ERANGE, "mtu");
     refused("--log-level loud k", -EINVAL, "loud");
@@ -164,6 +181,8 @@ Test(options, contradictions_are_refused)
 {
     refused("-b a,root -b b,root k", -EINVAL, "only one disk");
     refused("-b ro,root k -b ,ro", -EINVAL, "no path");
+    refused("-b a,bw-burst=1 k", -EINVAL, "--block: bw-burst goes with bw");
+    refused("-b a,ops-burst=1 k", -EINVAL, "--block: ops-burst goes with ops");
     refused("-i a -i b k", -EINVAL, "twice");
     refused("--net mac=52:54:00:00:00:01 k", -EINVAL, "exactly one");
     refused("--net tap-name=a,tap-fd=3 k", -EINVAL, "exactly one");
@@ -171,6 +190,7 @@ Test(options, contradictions_are_refused)
     refused("--serial num=1 k", -EINVAL, "no type");
     refused("--serial type=sink --serial type=stdout k", -EINVAL, "num=1");
     refused("--serial type=frob k", -EINVAL, "stdout, file, sink, pty");
+    refused("--serial type=sink,packed-queue k", -EINVAL, "goes with hardware=virtio-console");
     refused("--serial type=stdout --serial type=stdout,num=2,stdin k", -EINVAL, "stdin");
 }
 
@@ -186,9 +206,9 @@ Test(options, mac_addresses_are_checked)
 Test(options, help_names_every_option_the_parser_takes)
 {
     static const char *const names[] = {
-        "--mem",        "--cpus",      "--params", "--initrd",        "--block",
-        "--net",        "--serial",    "--no-rng", "--exit-on-reset", "--poll-us",
-        "--kvm-device", "--log-level", "--help"};
+        "--mem",     "--cpus",       "--params",    "--initrd",          "--block",
+        "--net",     "--serial",     "--rng",       "--no-rng",          "--exit-on-reset",
+        "--poll-us", "--kvm-device", "--log-level", "--register-memory", "--help"};
     char text[8192];
     FILE *out = fmemopen(text, sizeof(text), "w");
 

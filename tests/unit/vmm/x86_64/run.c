@@ -13,8 +13,10 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/capability.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -244,6 +246,24 @@ Test(run, host_without_io_uring_is_told_in_one_line)
     need_kvm();
     forbid_io_uring();
     refused(EXIT_HOST_ERROR, "io_uring", "--serial type=sink", kernel);
+}
+
+/* Registered memory is an option that helps where it can. */
+Test(run, memory_that_may_not_be_locked_is_told_and_not_registered)
+{
+    const char *kernel = kernel_make(power_off, power_off_end);
+    cap_t none = cap_init();
+    struct rlimit limit;
+
+    need_kvm();
+    cr_assert_eq(RUN(power_off, "--register-memory"), EXIT_POWERED_OFF);
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    limit.rlim_cur = limit.rlim_max < 4 << 20 ? limit.rlim_max : 4 << 20;
+    cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
+    cr_assert_eq(cap_set_proc(none), 0);
+    cap_free(none);
+    refused(EXIT_POWERED_OFF, "KiB, is below --mem; goes on without",
+            "-m 32 --serial type=sink --register-memory", kernel);
 }
 
 Test(run, what_a_user_does_wrong_gets_one_line_and_its_status)
