@@ -10,7 +10,7 @@ enum { BURST_DIVISOR = 10 }; /* of the rate, where no burst is given */
 /* A century: what no sum of times that a bucket makes comes near to overflow with. */
 #define NS_MAX (100 * 365 * 86400ULL * NS_PER_S)
 
-_Static_assert(UINT32_MAX * NS_PER_S <= UINT64_MAX - RATE_LIMIT_MAX, "of what is taken at once");
+_Static_assert(UINT32_MAX *NS_PER_S <= UINT64_MAX - RATE_LIMIT_MAX, "of what is taken at once");
 
 void token_bucket_init(struct token_bucket *bucket, const struct rate_config *config)
 {
@@ -69,8 +69,8 @@ static struct rate_waiter *first_waiter(struct rate_limit *limit)
 
 bool rate_limit_admits(struct rate_limit *limit, struct rate_waiter *waiter, struct task *task)
 {
-    uint64_t ready_ns = u64_max(token_bucket_ready_ns(&limit->bytes),
-                                token_bucket_ready_ns(&limit->operations));
+    uint64_t ready_ns =
+        u64_max(token_bucket_ready_ns(&limit->bytes), token_bucket_ready_ns(&limit->operations));
 
     if (!rate_limit_is_on(limit))
         return true;

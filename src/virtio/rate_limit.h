@@ -79,7 +79,8 @@ static inline bool rate_limit_is_on(const struct rate_limit *limit)
     return limit->bytes.rate || limit->operations.rate;
 }
 
-/* Whether one more operation may start now. If not, `task` is woken when it is time to ask again. */
+/* Whether one more operation may start now. If not, `task` is woken when it is time to ask again.
+ */
 must_check bool rate_limit_admits(struct rate_limit *limit, struct rate_waiter *waiter,
                                   struct task *task);
 /* What was started, admitted or not: found out later, or more than it looked like. */

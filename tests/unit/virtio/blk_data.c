@@ -67,6 +67,51 @@ Test(virtio_blk, full_ring_of_requests_is_served)
     free(requests);
 }
 
+static uint64_t enters(const struct blk_rig *rig, uint64_t *turns)
+{
+    struct executor_stats stats;
+
+    executor_stats_read(rig->machine->executor, &stats);
+    *turns = stats.turns;
+    return stats.enters;
+}
+
+/* What a kick brings is submitted together, and what it completes is one interrupt. */
+Test(virtio_blk, thirty_two_reads_of_one_kick_are_one_submission)
+{
+    enum { DEPTH = 32, ROUNDS = 50 };
+    struct blk_test_request *requests = calloc(DEPTH, sizeof(*requests));
+    uint64_t before, after, turns_before, turns_after;
+    struct fake_buffer buffer;
+    struct blk_rig rig;
+    uint32_t interrupts;
+
+    blk_rig_image(&rig, DISK_SIZE);
+    blk_rig_start(&rig);
+    rig.queue->indirect = true;
+    buffer = fake_buffer(rig.machine, SECTOR);
+    interrupts = fake_driver_messages(rig.driver, 1);
+    before = enters(&rig, &turns_before);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (uint32_t i = 0; i < DEPTH; i++) {
+            requests[i] = blk_request_make(&rig, VIRTIO_BLK_T_IN, i);
+            blk_request_writable(&requests[i], buffer);
+            blk_request_add(&rig, rig.queue, &requests[i]);
+        }
+        fake_queue_kick(rig.queue);
+        for (uint32_t i = 0; i < DEPTH; i++)
+            fake_queue_wait(rig.queue);
+    }
+    after = enters(&rig, &turns_after);
+    cr_assert_leq(after - before, turns_after - turns_before, "one at most in a turn");
+    /* To learn of the kick, and to read; and now and then to sleep once more. */
+    cr_assert_leq(after - before, 3 * ROUNDS, "%lu in %lu turns", after - before,
+                  turns_after - turns_before);
+    cr_assert_leq(fake_driver_messages(rig.driver, 1) - interrupts, 2 * ROUNDS);
+    blk_rig_end(&rig);
+    free(requests);
+}
+
 /* ---- direct I/O ---- */
 
 static void start_direct(struct blk_rig *rig)
@@ -327,6 +372,16 @@ Test(virtio_blk, random_requests_leave_what_a_model_says_through_a_packed_queue)
     blk_rig_attach(&test->rig);
     fake_driver_start(test->rig.driver, BLK_FEATURES | RING_FEATURES | BIT(VIRTIO_F_RING_PACKED),
                       200);
+    random_run(test, 300);
+}
+
+Test(virtio_blk, random_requests_leave_what_a_model_says_in_order)
+{
+    struct random_test *test = calloc(1, sizeof(*test));
+
+    blk_rig_image(&test->rig, DISK_SIZE);
+    blk_rig_attach(&test->rig);
+    fake_driver_start(test->rig.driver, BLK_FEATURES | RING_FEATURES | BIT(VIRTIO_F_IN_ORDER), 0);
     random_run(test, 300);
 }
 
