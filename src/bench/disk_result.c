@@ -100,6 +100,20 @@ json_t *disk_result_to_json(const struct disk_session *session)
                      (json_int_t)options->seed, "cases", cases);
 }
 
+/* Short: something else stands beside it. */
+static void title_print(const struct disk_case *one, char *title, size_t size)
+{
+    bool is_kib = one->block % 1024 == 0;
+    char share_of_reads[24] = " reads";
+
+    if (!one->read_percent)
+        snprintf(share_of_reads, sizeof(share_of_reads), " writes");
+    else if (one->read_percent < 100)
+        snprintf(share_of_reads, sizeof(share_of_reads), ", %u %% reads", one->read_percent);
+    snprintf(title, size, "depth %u, %u %s%s%s", one->depth, one->block / (is_kib ? 1024 : 1),
+             is_kib ? "KiB" : "bytes", share_of_reads, one->sleeps ? ", interrupts" : "");
+}
+
 int disk_result_draw(const struct disk_session *session, const char *path, struct err *err)
 {
     struct percentile_panel panels[PERCENTILE_PANEL_COUNT_MAX];
@@ -119,8 +133,7 @@ int disk_result_draw(const struct disk_session *session, const char *path, struc
     for (unsigned i = 0; i < session->count && i < PERCENTILE_PANEL_COUNT_MAX; i++) {
         const struct disk_case *one = &session->cases[i];
 
-        snprintf(titles[i], sizeof(titles[i]), "depth %u, %u bytes, %u %% reads%s", one->depth,
-                 one->block, one->read_percent, one->sleeps ? ", interrupts" : "");
+        title_print(one, titles[i], sizeof(titles[i]));
         snprintf(notes[i], sizeof(notes[i]), "%s/s", rate(&one->iops).text);
         panels[i] = (struct percentile_panel){
             .title = titles[i], .note = notes[i], .histograms = {one->latency}};

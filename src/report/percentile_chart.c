@@ -126,7 +126,7 @@ static void curve_define(FILE *out, const struct scale *scale, const struct hist
         last_y = y;
         is_first = false;
     }
-    fputs("\"/>\n", out);
+    fprintf(out, "H%.1f\"/>\n", x_of(scale, 1, count));
 }
 
 static void curves_define(FILE *out, const struct percentile_chart *chart,

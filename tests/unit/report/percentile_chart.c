@@ -135,6 +135,29 @@ Test(percentile_chart, is_a_well_formed_document_of_all_panels_and_curves)
         histogram_destroy(histograms[i]);
 }
 
+/* Many samples with the largest value: the curve goes on to the dot, where one of all is. */
+Test(percentile_chart, a_curve_ends_at_the_dot_of_its_maximum)
+{
+    struct histogram *histogram = spread(1000, 0);
+    const struct percentile_panel panel = {"only", "", {histogram, NULL}};
+    char *text, *path, *dot;
+
+    histogram_record(histogram, 50);
+    text = draw(&panel, 1);
+    path = strstr(text, "<path id=");
+    cr_assert_not_null(path);
+    path = strstr(path, "\"/>");
+    while (*path != 'H')
+        path--;
+    dot = strstr(text, "<circle cx=");
+    cr_assert_not_null(dot, "the median's");
+    dot = strstr(dot + 1, "<circle cx=");
+    cr_assert_not_null(dot, "the maximum's");
+    cr_assert_float_eq(strtod(path + 1, NULL), strtod(dot + strlen("<circle cx=\""), NULL), 0.05);
+    free(text);
+    histogram_destroy(histogram);
+}
+
 Test(percentile_chart, figures_that_no_sample_lies_beyond_are_left_out)
 {
     struct histogram *histogram = spread(200, 1);
