@@ -47,7 +47,9 @@ bench-virtio: $(O)/bench-virtio
 	@mkdir -p build/bench
 	$(O)/bench-virtio --json build/bench/virtio.json
 
-# What guests get. ROUNDS=1 is the least, for a look.
+# What guests get. Each part has a document of its own; build/bench/guest.json is all that there are. ROUNDS=1 is the
+# least, for a look. linux takes most of the time: bench/linux-guest --help chooses from it.
+GUEST_PARTS := $(patsubst %,build/bench/%.json,native start linux)
 ROUNDS_FLAG := $(if $(ROUNDS),--rounds $(ROUNDS))
 CONTESTANT_OBJ := $(call obj,bench/contestant.c bench/footprint.c)
 
@@ -62,14 +64,27 @@ $(O)/bench-native $(O)/bench-start: $(O)/bench-%: $(O)/bench/%.o $(CONTESTANT_OB
 bench-native bench-start: bench-%: $(O)/bench-% build/ringvm
 	@mkdir -p build/bench
 	$< $(ROUNDS_FLAG) --json build/bench/$*.json
+	bench/unite.sh build/bench/guest.json $(GUEST_PARTS)
 
 # A stock guest on ringvm and on QEMU, on an emulated host where this machine's own KVM does not run it.
-.PHONY: bench-guest
-bench-guest: build/ringvm
-	bench/linux-guest
+.PHONY: bench-linux
+bench-linux: build/ringvm
+	@mkdir -p build/bench
+	bench/linux-guest $(ROUNDS_FLAG) --json build/bench/linux.json
+	bench/unite.sh build/bench/guest.json $(GUEST_PARTS)
 
-.PHONY: bench
-bench: bench-async bench-kvm bench-virtio bench-native bench-start bench-guest
+# As pictures: percentiles of the latency, and requests over depth.
+.PHONY: bench-plots
+bench-plots: build/ringvm
+	@mkdir -p build/bench
+	$< bench disk --wait both $(ROUNDS_FLAG) --json build/bench/guest-disk.json --svg build/bench/guest-disk-latency.svg \
+	  --iops-svg build/bench/guest-disk-iops.svg
+	$< bench net --wait both $(ROUNDS_FLAG) --json build/bench/guest-net.json --svg build/bench/guest-net-latency.svg
+	$< bench exits $(ROUNDS_FLAG) --json build/bench/guest-exits.json --svg build/bench/guest-exits.svg
+
+.PHONY: bench-guest bench
+bench-guest: bench-native bench-start bench-plots bench-linux
+bench: bench-async bench-kvm bench-virtio bench-guest
 
 # make bench-compare OLD=DIRECTORY NEW=DIRECTORY: what became worse beyond the spread; also of single documents.
 .PHONY: bench-compare

@@ -1,50 +1,27 @@
 #!/usr/bin/env bash
 # usage: bench/report.sh SAMPLES JSON
 #
-# From samples "MONITOR NAME UNIT VALUE", a line each, prints the medians of every monitor and writes JSON as the
-# other benchmarks do: ringvm beside the best of the others. A unit that ends in "/s" is a rate, which wants to be
-# large; the others are costs.
+# From samples "WHO NAME UNIT VALUE", a line each, prints the medians of everyone and writes JSON as the other
+# benchmarks do. WHO is ringvm or CLASS:WHOM; ringvm is compared with the best of each class: in the row NAME with the
+# best of the class "qemu", in the row NAME_CLASS with that of another one. A unit that ends in "/s" is a rate, which
+# wants to be large; the others are costs.
 set -euo pipefail
-sort -k 2,2 -k 1,1 -k 4,4g "$1" | awk -v json="$2" '
-    function summarize() {
-        if (!count)
-            return
-        median = count % 2 ? value[(count + 1) / 2] : (value[count / 2] + value[count / 2 + 1]) / 2
-        gsub("_", " ", name)
-        printf "%-32s %-4s %-8s median %10.3f   min %10.3f   max %10.3f   of %d\n", name, unit, monitor, median,
-            value[1], value[count], count
-        if (monitor == "ringvm")
-            ours = sprintf("\"median\": %.4f, \"min\": %.4f, \"max\": %.4f, \"runs\": %d", median, value[1],
-                           value[count], count)
-        if (monitor == "ringvm")
-            ours_median = median
-        else if (reference == "" || (unit ~ "/s$" ? median > reference_median : median < reference_median)) {
-            reference = monitor
-            reference_median = median
-        }
-        count = 0
-    }
-    function finish() {
-        if (ours != "" && reference != "")
-            rows[++row_count] = sprintf("  {\"name\": \"%s\", \"unit\": \"%s\", %s, \"reference\": \"QEMU %s\", " \
-                "\"ratio\": %.4f}", name, unit, ours, reference, ours_median / reference_median)
-        ours = reference = ""
-    }
-    $1 != monitor || $2 != raw {
-        summarize()
-        if ($2 != raw)
-            finish()
-        monitor = $1
-        raw = name = $2
-        unit = $3
-    }
-    { value[++count] = $4 }
-    END {
-        summarize()
-        finish()
-        print "[" > json
-        for (i = 1; i <= row_count; i++)
-            print rows[i] (i < row_count ? "," : "") > json
-        print "]" > json
-        exit row_count == 0
-    }'
+rows=$(jq -Rn '
+    def summary: sort | {median: ((.[(length - 1) / 2 | floor] + .[length / 2 | floor]) / 2), min: first, max: last,
+        runs: length};
+    def class: split(":") | if length > 1 then first else "" end;
+    [inputs | split(" ") | select(length == 4) | {who: .[0], name: .[1], unit: .[2], value: (.[3] | tonumber)}]
+    | to_entries | map(.value + {order: .key}) | group_by(.name) | sort_by(map(.order) | min)
+    | map((first | {name, unit}) + {everyone: (group_by(.who)
+        | map({who: first.who, class: (first.who | class)} + (map(.value) | summary)))})' "$1")
+jq -r '.[] | . as $row | .everyone[]
+    | [$row.name, .who, $row.unit, .median, .min, .max, .runs] | @tsv' <<<"$rows" |
+    awk -F '\t' '{ printf "%-34s %-14s %-12s median %10.3f   min %10.3f   max %10.3f   of %d\n", $1, $2, $3, $4, $5, $6, $7 }'
+jq '[.[] | . as $row | (.everyone[] | select(.who == "ringvm")) as $ours
+    | .everyone | map(select(.class != "")) | group_by(.class) | sort_by(first.class != "qemu")[]
+    | (if $row.unit | endswith("/s") then max_by(.median) else min_by(.median) end) as $best
+    | {name: ($row.name + (if $best.class == "qemu" then "" else "_" + $best.class end)), unit: $row.unit}
+        + ($ours | {median, min, max, runs})
+        + {reference: ($best.who | sub("qemu:"; "QEMU ") | sub(":"; ", ")),
+            ratio: (if $best.median == 0 then null else $ours.median / $best.median end)}]' <<<"$rows" >"$2"
+[[ $(jq length "$2") -gt 0 ]] || { echo "bench: no two to compare in $1" >&2 && exit 1; }

@@ -59,7 +59,7 @@ scratch=$(mktemp -d "$out/image.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
 modules="virtio_pci virtio_blk virtio_console virtio_rng 9pnet_virtio 9p crc32c_generic ext4 overlay tun vhost_net veth
-    loop"
+    loop null_blk"
 if [[ $arch == x86_64 ]]; then
     tools/qemu.sh --version >/dev/null
     modules="$modules kvm_amd button"
