@@ -53,13 +53,13 @@ ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DRINGVM_VERSION=\"$(VERSION)\" -Isrc -I$(
 ALL_LDFLAGS = -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(VARIANT_CFLAGS)
 # Debian's libfdt has no pkg-config file.
 LIBS    = $(PKG_LIBS) -lfdt -lm $(LIBS_$(ARCH))
-LIBS_aarch64 := -lz
+LIBS_aarch64 := -lz -lzstd -llz4
 
 VARIANT_CFLAGS_release := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 VARIANT_CFLAGS_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-VARIANT_CFLAGS_tsan    := -fsanitize=thread -isystem tests/unit/tsan -fno-omit-frame-pointer
+VARIANT_CFLAGS_tsan    := -fsanitize=thread -fno-omit-frame-pointer
 # For valgrind: see src/exec/ring.h.
-VARIANT_CFLAGS_valgrind := -DRING_SLEEPS_IN_POLL -isystem tests/unit/tsan -fno-omit-frame-pointer
+VARIANT_CFLAGS_valgrind := -DRING_SLEEPS_IN_POLL -fno-omit-frame-pointer
 # Every AWAIT suspends at least once: finds locals that live across an await and wake-ups that were luck.
 VARIANT_CFLAGS_stress  := -DASYNC_STRESS=1 -fsanitize=address,undefined -fno-sanitize-recover=all
 VARIANT_CFLAGS_fuzz    := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
@@ -71,8 +71,10 @@ OTHER_ARCH := $(filter-out $(ARCH),x86_64 aarch64)
 sources = $(filter-out %/main.c,$(wildcard $(1)/*.c $(1)/$(ARCH)/*.c))
 SRC     := $(foreach m,$(MODULES),$(call sources,src/$(m)))
 TEST_SRC := $(wildcard tests/unit/*.c) $(foreach m,$(MODULES),$(call sources,tests/unit/$(m)))
-# Criterion's sandbox does not work under ThreadSanitizer and valgrind: those builds bring their own test runner.
-OWN_RUNNER := $(filter tsan valgrind,$(VARIANT))
+# Criterion's sandbox does not work under ThreadSanitizer and valgrind, and starts a program for each test, which takes
+# seconds on an emulated processor: those builds bring their own test runner.
+OWN_RUNNER := $(filter tsan valgrind,$(VARIANT))$(CROSS)
+VARIANT_CFLAGS += $(if $(OWN_RUNNER),-isystem tests/unit/tsan)
 TEST_SRC += $(if $(OWN_RUNNER),tests/unit/tsan/runner.c)
 obj     = $(patsubst %.c,$(O)/%.o,$(1))
 OBJ     := $(call obj,$(SRC))

@@ -127,7 +127,7 @@ static void board_create(struct board *board)
                        NULL));
     require(!pvpanic_create(&board->pvpanic,
                             &(struct pvpanic_config){
-                                .bus = board->bus, .port = ports[PORT_PVPANIC], .machine = machine},
+                                .bus = board->bus, .base = ports[PORT_PVPANIC], .machine = machine},
                             NULL));
 }
 

@@ -8,9 +8,9 @@ set -eu
 host=$(uname -m)
 arch=${1:-$host}
 
-libraries="liburing-dev libfdt-dev libcap-dev libjansson-dev libcriterion-dev"
-[ "$arch" != aarch64 ] || libraries="$libraries zlib1g-dev"
-build="gcc make pkg-config $libraries spin libuv1-dev jq valgrind"
+libraries="liburing-dev libfdt-dev libcap-dev libjansson-dev"
+[ "$arch" != aarch64 ] || libraries="$libraries zlib1g-dev libzstd-dev liblz4-dev"
+build="gcc make pkg-config $libraries libcriterion-dev spin libuv1-dev jq valgrind"
 lint="clang-format clang-tidy shellcheck"
 guests="busybox-static cpio xz-utils zstd kmod e2fsprogs iproute2 pciutils fio iperf3 ethtool"
 case $arch in

@@ -57,7 +57,7 @@ int pvpanic_create(struct pvpanic **out, const struct pvpanic_config *config, st
     pvpanic->range = (struct bus_range){
         .ops = &pvpanic_range_ops,
         .name = "pvpanic",
-        .base = config->port,
+        .base = config->base,
         .len = 1,
     };
     ret = bus_add(config->bus, &pvpanic->range, err);

@@ -1,6 +1,6 @@
 /*
- * pvpanic on the ISA bus: one port through which the guest says that it panicked (QEMU's
- * docs/specs/pvpanic; ACPI id QEMU0001). Executor thread, or before it runs.
+ * pvpanic: one register through which the guest says that it panicked (QEMU's docs/specs/pvpanic;
+ * ACPI id QEMU0001, in a device tree qemu,pvpanic-mmio). Executor thread, or before it runs.
  */
 #pragma once
 #include "base/compiler.h"
@@ -12,7 +12,7 @@ struct pvpanic;
 
 struct pvpanic_config {
     struct bus *bus;
-    uint64_t port; /* 0x505 */
+    uint64_t base; /* 0x505 among the ports of a PC */
     struct machine machine;
 };
 

@@ -13,6 +13,7 @@
 #include "exec/task.h"
 #include "kvm/vm.h"
 #include "legacy/irq_share.h"
+#include "legacy/machine.h"
 #include "mem/gmem.h"
 #include "mem/layout.h"
 #include "virtio/device.h"
@@ -106,3 +107,5 @@ must_check int guest_reset(struct guest *guest, struct err *err);
 extern const struct vm_events lifecycle_vm_events;
 /* The guest or the host asks for the end: the first to ask decides. */
 void lifecycle_end(struct guest *guest, enum exit_status end);
+/* For struct machine: what a chip of the guest `arg` reports. */
+void lifecycle_report(void *arg, enum machine_report report);

@@ -27,6 +27,19 @@ void lifecycle_end(struct guest *guest, enum exit_status end)
     task_wake(&guest->lifecycle);
 }
 
+void lifecycle_report(void *arg, enum machine_report report)
+{
+    static const enum exit_status ends[MACHINE_REPORT_COUNT] = {
+        [MACHINE_RESET_I8042] = EXIT_RESET_I8042, [MACHINE_RESET_CF9] = EXIT_RESET_CF9,
+        [MACHINE_RESET_ACPI] = EXIT_RESET_ACPI,   [MACHINE_POWER_OFF] = EXIT_POWERED_OFF,
+        [MACHINE_PANICKED] = EXIT_GUEST_PANIC,    [MACHINE_SHUT_DOWN] = EXIT_POWERED_OFF,
+    };
+
+    /* The guest goes on by itself with its crash kernel. */
+    if (report != MACHINE_CRASH_LOADED)
+        lifecycle_end(arg, ends[report]);
+}
+
 static bool end_is_reset(enum exit_status end)
 {
     return end == EXIT_RESET_I8042 || end == EXIT_RESET_CF9 || end == EXIT_RESET_ACPI ||

@@ -1,7 +1,8 @@
 /*
  * Start of an aarch64 guest: files in, guest memory and the state of vCPU 0 out
  * (Documentation/arch/arm64/booting.rst). The kernel's kind is told by its content: an Image,
- * plain, compressed with gzip, or in an EFI zboot wrapper; or ELF64 with an entry like an Image's.
+ * plain, compressed with gzip, zstd or lz4, or in an EFI zboot wrapper; or ELF64 with an entry like
+ * an Image's.
  */
 #pragma once
 #include <stdbool.h>

@@ -264,6 +264,11 @@ static void put_chips(void *fdt)
     put_u32(fdt, "clocks", PHANDLE_CLOCK);
     put_text(fdt, "clock-names", "apb_pclk");
     node_end(fdt);
+
+    node_begin_at(fdt, "pvpanic", LAYOUT_PVPANIC_BASE);
+    put_text(fdt, "compatible", "qemu,pvpanic-mmio");
+    put_reg(fdt, LAYOUT_PVPANIC_BASE, LAYOUT_PVPANIC_LEN);
+    node_end(fdt);
 }
 
 static void put_virtio_mmio(void *fdt, uint32_t count)

@@ -2,12 +2,10 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/arith.h"
 #include "base/check.h"
-#include "boot/aarch64/unpack.h"
 #include "mem/layout.h"
 
 /* Documentation/arch/arm64/booting.rst; all little-endian. */
@@ -55,8 +53,19 @@ static const struct {
      "\xfd"
      "7zXZ",
      5, "is an xz file; unpack it"},
-    {0, "\x28\xb5\x2f\xfd", 4, "is a zstd file; unpack it"},
     {0, "070701", 6, "is a cpio archive; give it with --initrd"},
+};
+
+/* How an Image may be compressed. */
+static const struct packing {
+    enum unpack_format format;
+    const char *name; /* in a zboot header, perhaps with a level: "zstd22" */
+    const char *magic;
+    size_t magic_len;
+} packings[] = {
+    {UNPACK_GZIP, "gzip", "\x1f\x8b", 2},
+    {UNPACK_ZSTD, "zstd", "\x28\xb5\x2f\xfd", 4},
+    {UNPACK_LZ4, "lz4", "\x02\x21\x4c\x18", 4},
 };
 
 enum { HEAD_SIZE = 1024 };
@@ -105,42 +114,49 @@ static bool image_detect(const uint8_t *head, size_t head_size, struct image_hea
     return header->magic == IMAGE_MAGIC;
 }
 
-static int gzip_parse(struct kernel *kernel, const struct gmem *mem, struct err *err)
+/* What is packed at kernel->offset. */
+static int packed_parse(struct kernel *kernel, enum unpack_format packing, const struct gmem *mem,
+                        struct err *err)
 {
-    struct unpack *unpack = malloc(sizeof(*unpack));
     uint8_t head[sizeof(struct image_header)];
     struct image_header header;
-    size_t head_size = 0;
+    struct unpack *unpack;
+    size_t head_size;
     int ret;
 
-    if (!unpack)
-        return err_set(err, -ENOMEM, "%s %s: out of memory", kernel->file->kind,
-                       kernel->file->path);
-    kernel->form = KERNEL_IMAGE_GZIP;
-    ret = unpack_open(unpack, kernel->file, kernel->offset, kernel->size, err);
+    kernel->form = KERNEL_IMAGE_PACKED;
+    kernel->packing = packing;
+    ret = unpack_open(&unpack, packing, kernel->file, kernel->offset, kernel->size, err);
     if (ret)
-        goto out;
+        return ret;
     ret = unpack_read(unpack, head, sizeof(head), &head_size, err);
     unpack_close(unpack);
-    if (!ret)
-        ret = image_detect(head, head_size, &header)
-                  ? image_place(kernel, &header, mem, err)
-                  : err_set(err, -ENOEXEC, "%s %s: what is compressed in it is no Image",
-                            kernel->file->kind, kernel->file->path);
-out:
-    free(unpack);
-    return ret;
+    if (ret)
+        return ret;
+    if (!image_detect(head, head_size, &header))
+        return err_set(err, -ENOEXEC, "%s %s: what is compressed in it is no Image",
+                       kernel->file->kind, kernel->file->path);
+    return image_place(kernel, &header, mem, err);
+}
+
+static const struct packing *packing_find(const char *name)
+{
+    for (size_t i = 0; i < array_count(packings); i++)
+        if (!strncmp(name, packings[i].name, strlen(packings[i].name)))
+            return &packings[i];
+    return NULL;
 }
 
 static int zboot_parse(struct kernel *kernel, const struct zboot_header *header,
                        const struct gmem *mem, struct err *err)
 {
     const struct boot_file *file = kernel->file;
+    const struct packing *packing = packing_find(header->compression);
 
-    if (strncmp(header->compression, "gzip", sizeof(header->compression)) != 0)
+    if (!packing)
         return err_set(err, -ENOEXEC,
-                       "%s %s: is an EFI zboot image compressed with %.31s, only gzip is known; "
-                       "give the Image inside",
+                       "%s %s: is an EFI zboot image compressed with %.31s, only gzip, zstd and "
+                       "lz4 are known; give the Image inside",
                        file->kind, file->path, header->compression);
     if (header->payload_offset > kernel->size ||
         header->payload_size > kernel->size - header->payload_offset)
@@ -148,7 +164,7 @@ static int zboot_parse(struct kernel *kernel, const struct zboot_header *header,
                        file->path, (unsigned long long)kernel->size);
     kernel->offset = header->payload_offset;
     kernel->size = header->payload_size;
-    return gzip_parse(kernel, mem, err);
+    return packed_parse(kernel, packing->format, mem, err);
 }
 
 static int elf_kernel_parse(struct kernel *kernel, const struct gmem *mem, struct err *err)
@@ -186,28 +202,25 @@ int kernel_parse(struct kernel *kernel, const struct boot_file *file, const stru
         if (zboot.magic == ZBOOT_MAGIC)
             return zboot_parse(kernel, &zboot, mem, err);
     }
-    if (head_size >= 2 && head[0] == 0x1f && head[1] == 0x8b)
-        return gzip_parse(kernel, mem, err);
+    for (size_t i = 0; i < array_count(packings); i++)
+        if (head_size >= sizeof(image) && !memcmp(head, packings[i].magic, packings[i].magic_len))
+            return packed_parse(kernel, packings[i].format, mem, err);
     if (head_size >= SELFMAG && !memcmp(head, ELFMAG, SELFMAG))
         return elf_kernel_parse(kernel, mem, err);
     return not_a_kernel(file, head, head_size, kernel->size, err);
 }
 
-static int gzip_load(const struct kernel *kernel, void *host, size_t size, struct err *err)
+static int packed_load(const struct kernel *kernel, void *host, size_t size, struct err *err)
 {
-    struct unpack *unpack = malloc(sizeof(*unpack));
+    struct unpack *unpack;
     size_t done;
-    int ret;
+    int ret =
+        unpack_open(&unpack, kernel->packing, kernel->file, kernel->offset, kernel->size, err);
 
-    if (!unpack)
-        return err_set(err, -ENOMEM, "%s %s: out of memory", kernel->file->kind,
-                       kernel->file->path);
-    ret = unpack_open(unpack, kernel->file, kernel->offset, kernel->size, err);
-    if (!ret) {
-        ret = unpack_read(unpack, host, size, &done, err);
-        unpack_close(unpack);
-    }
-    free(unpack);
+    if (ret)
+        return ret;
+    ret = unpack_read(unpack, host, size, &done, err);
+    unpack_close(unpack);
     return ret;
 }
 
@@ -220,8 +233,8 @@ int kernel_load(const struct kernel *kernel, struct gmem *mem, struct err *err)
     switch (kernel->form) {
     case KERNEL_ELF:
         return elf_load(&kernel->elf, mem, err);
-    case KERNEL_IMAGE_GZIP:
-        return gzip_load(kernel, host, size, err);
+    case KERNEL_IMAGE_PACKED:
+        return packed_load(kernel, host, size, err);
     case KERNEL_IMAGE:
         break;
     }

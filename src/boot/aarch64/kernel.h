@@ -7,16 +7,18 @@
 
 #include "base/compiler.h"
 #include "base/err.h"
+#include "boot/aarch64/unpack.h"
 #include "boot/elf.h"
 #include "boot/file.h"
 #include "mem/gmem.h"
 
-enum kernel_form { KERNEL_IMAGE, KERNEL_IMAGE_GZIP, KERNEL_ELF };
+enum kernel_form { KERNEL_IMAGE, KERNEL_IMAGE_PACKED, KERNEL_ELF };
 
 struct kernel {
     const struct boot_file *file;
     enum kernel_form form;
-    uint64_t offset, size; /* of the image in the file, as it is there */
+    enum unpack_format packing; /* of a packed image */
+    uint64_t offset, size;      /* of the image in the file, as it is there */
     uint64_t entry;
     uint64_t base, end; /* memory that the kernel uses before it reads the device tree */
     struct elf elf;

@@ -4,7 +4,7 @@
  * from here, so that they cannot disagree.
  *
  *     0x0800_0000  interrupt controller (GIC) with its translation service (ITS)
- *     0x0900_0000  serial ports, clock
+ *     0x0900_0000  serial ports, clock, panic
  *     0x0a00_0000  virtio-mmio
  *     0x1000_0000  32-bit PCI window
  *     0x3f00_0000  ECAM
@@ -29,6 +29,8 @@
 #define LAYOUT_SERIAL_STRIDE    0x1000ULL
 #define LAYOUT_RTC_BASE         0x09010000ULL
 #define LAYOUT_RTC_LEN          0x1000ULL
+#define LAYOUT_PVPANIC_BASE     0x09020000ULL
+#define LAYOUT_PVPANIC_LEN      2ULL
 #define LAYOUT_VIRTIO_MMIO_BASE 0x0a000000ULL /* LAYOUT_VIRTIO_MMIO_LEN each */
 
 #define LAYOUT_PCI_MEM32_BASE 0x10000000ULL

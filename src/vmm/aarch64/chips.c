@@ -1,10 +1,11 @@
-/* What the machine has beside PCI: serial ports and a clock. It ends through PSCI, which is KVM's.
- */
+/* What the machine has beside PCI: serial ports, a clock, a place to say that it panicked. It ends
+ * through PSCI, which is KVM's. */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "legacy/pl031.h"
+#include "legacy/pvpanic.h"
 #include "legacy/serial.h"
 #include "mem/layout.h"
 #include "vmm/guest_private.h"
@@ -12,6 +13,7 @@
 struct chips {
     struct serial *serials[CONFIG_COM_COUNT];
     struct pl031 *rtc;
+    struct pvpanic *pvpanic;
 };
 _Static_assert((int)CONFIG_COM_COUNT == (int)LAYOUT_SERIAL_COUNT, "a place for each serial port");
 
@@ -48,6 +50,15 @@ static int rtc_create(struct guest *guest, struct chips *chips, struct err *err)
     return pl031_create(&chips->rtc, &config, err);
 }
 
+static int pvpanic_part_create(struct guest *guest, struct chips *chips, struct err *err)
+{
+    const struct pvpanic_config config = {.bus = guest->mmio_bus,
+                                          .base = LAYOUT_PVPANIC_BASE,
+                                          .machine = {.report = lifecycle_report, .arg = guest}};
+
+    return pvpanic_create(&chips->pvpanic, &config, err);
+}
+
 int chips_create(struct guest *guest, struct err *err)
 {
     struct chips *chips = calloc(1, sizeof(*chips));
@@ -60,7 +71,11 @@ int chips_create(struct guest *guest, struct err *err)
         return err_set(err, -EINVAL,
                        "--serial: hardware=debugcon is a port of x86_64; choose another");
     ret = serials_create(guest, chips, err);
-    return ret ? ret : rtc_create(guest, chips, err);
+    if (!ret)
+        ret = rtc_create(guest, chips, err);
+    if (!ret)
+        ret = pvpanic_part_create(guest, chips, err);
+    return ret;
 }
 
 void chips_stop(struct guest *guest)
@@ -76,6 +91,7 @@ void chips_destroy(struct guest *guest)
 
     if (!chips)
         return;
+    pvpanic_destroy(chips->pvpanic);
     pl031_destroy(chips->rtc);
     for (unsigned i = 0; i < CONFIG_COM_COUNT; i++)
         serial_destroy(chips->serials[i]);

@@ -27,19 +27,6 @@ struct chips {
     struct reset_control reset_control;
 };
 
-static void reported(void *arg, enum machine_report report)
-{
-    static const enum exit_status ends[MACHINE_REPORT_COUNT] = {
-        [MACHINE_RESET_I8042] = EXIT_RESET_I8042, [MACHINE_RESET_CF9] = EXIT_RESET_CF9,
-        [MACHINE_RESET_ACPI] = EXIT_RESET_ACPI,   [MACHINE_POWER_OFF] = EXIT_POWERED_OFF,
-        [MACHINE_PANICKED] = EXIT_GUEST_PANIC,    [MACHINE_SHUT_DOWN] = EXIT_POWERED_OFF,
-    };
-
-    /* The guest goes on by itself with its crash kernel. */
-    if (report != MACHINE_CRASH_LOADED)
-        lifecycle_end(arg, ends[report]);
-}
-
 static int serials_create(struct guest *guest, struct chips *chips, struct err *err)
 {
     static const struct {
@@ -99,7 +86,7 @@ static int rtc_part_create(struct guest *guest, struct chips *chips, struct err 
 
 static int ends_create(struct guest *guest, struct chips *chips, struct err *err)
 {
-    const struct machine machine = {.report = reported, .arg = guest};
+    const struct machine machine = {.report = lifecycle_report, .arg = guest};
     const struct i8042_config i8042_config = {
         .bus = guest->port_bus,
         .data_port = LAYOUT_PORT_I8042_DATA,
@@ -116,7 +103,7 @@ static int ends_create(struct guest *guest, struct chips *chips, struct err *err
         .machine = machine,
     };
     const struct pvpanic_config pvpanic_config = {
-        .bus = guest->port_bus, .port = LAYOUT_PORT_PVPANIC, .machine = machine};
+        .bus = guest->port_bus, .base = LAYOUT_PORT_PVPANIC, .machine = machine};
     int ret;
 
     reset_control_init(&chips->reset_control, machine);

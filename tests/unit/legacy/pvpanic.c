@@ -23,7 +23,7 @@ static void port_write(struct bus *bus, uint8_t value)
 Test(pvpanic, each_event_is_reported_as_itself)
 {
     struct bus_access read = {.addr = PORT, .size = 1};
-    struct pvpanic_config config = {.port = PORT, .machine = {.report = report}};
+    struct pvpanic_config config = {.base = PORT, .machine = {.report = report}};
     struct pvpanic *pvpanic;
 
     cr_assert_eq(bus_create(&config.bus, "port", NULL), 0);
@@ -49,7 +49,7 @@ Test(pvpanic, each_event_is_reported_as_itself)
 
 Test(pvpanic, taken_port_is_reported)
 {
-    struct pvpanic_config config = {.port = PORT, .machine = {.report = report}};
+    struct pvpanic_config config = {.base = PORT, .machine = {.report = report}};
     struct pvpanic *first, *second;
     struct err err;
 

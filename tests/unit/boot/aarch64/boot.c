@@ -205,6 +205,17 @@ Test(boot, tree_has_the_mmio_devices_that_there_are)
     start_free(&start);
 }
 
+Test(boot, tree_says_where_to_report_a_panic)
+{
+    struct start start;
+
+    start_init(&start, 64 * MIB);
+    start_load(&start);
+    cr_assert_str_eq(text(&start, "/pvpanic@9020000", "compatible"), "qemu,pvpanic-mmio");
+    cr_assert_eq(cells_2(&start, "/pvpanic@9020000", "reg", 0), LAYOUT_PVPANIC_BASE);
+    start_free(&start);
+}
+
 Test(boot, largest_machine_fits_into_the_tree)
 {
     static char cmdline[2048];

@@ -1,9 +1,11 @@
 #include "boot/aarch64/kernel.h"
 
 #include <errno.h>
+#include <lz4.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include "fixture.h"
 
@@ -101,6 +103,66 @@ Test(kernel, gzip_is_unpacked)
     image_fill(&image);
     size = pack(&image, sizeof(image), 0);
     expect_image(packed, size, &image);
+}
+
+Test(kernel, zstd_is_unpacked)
+{
+    struct image image;
+    size_t size;
+
+    image_fill(&image);
+    size = ZSTD_compress(packed, sizeof(packed), &image, sizeof(image), 22);
+    cr_assert(!ZSTD_isError(size));
+    expect_image(packed, size, &image);
+    expect(packed, size / 2, -ENODATA, "cut short");
+    memset(packed + size / 2, 0xff, size / 4);
+    expect(packed, size, -ENOEXEC, "damaged");
+}
+
+/* lz4's legacy frame, of one block. */
+static size_t lz4_pack(const void *bytes, int size)
+{
+    const uint32_t magic = 0x184c2102;
+    int packed_size = LZ4_compress_default(bytes, (char *)packed + 8, size, sizeof(packed) - 8);
+
+    cr_assert_gt(packed_size, 0);
+    memcpy(packed, &magic, sizeof(magic));
+    memcpy(packed + 4, &packed_size, sizeof(packed_size));
+    return 8 + (size_t)packed_size;
+}
+
+Test(kernel, lz4_is_unpacked)
+{
+    struct image image;
+    size_t size;
+
+    image_fill(&image);
+    size = lz4_pack(&image, sizeof(image));
+    expect_image(packed, size, &image);
+    memcpy(packed + size, "size", 4);
+    expect_image(packed, size + 4, &image);
+    expect(packed, size / 2, -ENODATA, "cut short");
+    memset(packed + 4, 0xff, 3);
+    expect(packed, size, -ENODATA, "cut short");
+    memset(packed + 4, 0xff, 4);
+    expect(packed, size, -ENOEXEC, "damaged");
+    size = lz4_pack("not an image, but long enough to look like something that could be one", 70);
+    expect(packed, size, -ENOEXEC, "is no Image");
+}
+
+Test(kernel, lz4_of_several_blocks_is_one_image)
+{
+    enum { BLOCK = 5000 };
+    static uint8_t blocks[sizeof(packed)];
+    struct image image;
+    size_t first, second;
+
+    image_fill(&image);
+    first = lz4_pack(&image, BLOCK);
+    memcpy(blocks, packed, first);
+    second = lz4_pack((const uint8_t *)&image + BLOCK, (int)sizeof(image) - BLOCK) - 4;
+    memcpy(blocks + first, packed + 4, second);
+    expect_image(blocks, first + second, &image);
 }
 
 struct zboot {

@@ -154,11 +154,13 @@ static void guest_close(struct guest *guest)
 
 static struct guest guest;
 
-/* In: x0 is the device. */
+/* In: x0 is the device. Hidden: by way of the GOT, binutils 2.40 takes two labels of one section
+ * for one. */
 #define PAYLOAD(name, code)                                                  \
     __asm__(".pushsection .rodata\n.balign 16\n" #name ":\n" code "\n" #name \
             "_end:\n.popsection\n");                                         \
-    extern const uint8_t name[], name##_end[]
+    extern const uint8_t name[] __attribute__((visibility("hidden"))),       \
+        name##_end[] __attribute__((visibility("hidden")))
 #define LOAD(payload) guest_load(&guest, payload, payload##_end)
 
 #define SAY_DONE       "str wzr, [x0, #0xff0]\n 9: wfi\n b 9b\n"

@@ -1,8 +1,9 @@
 /*
- * The part of Criterion's interface that the unit tests use, for ThreadSanitizer builds only:
- * Criterion's own sandbox maps memory at addresses which ThreadSanitizer reserves and aborts at
- * start (Criterion issue 274). Same Test() syntax, same meaning: each test runs in a process of its
- * own with its time limit. See runner.c beside this folder.
+ * The part of Criterion's interface that the unit tests use, where Criterion itself will not do:
+ * its sandbox maps memory at addresses which ThreadSanitizer reserves and aborts at start
+ * (Criterion issue 274), and executes the program anew for each test, which takes a second on an
+ * emulated processor. Same Test() syntax, same meaning: each test runs in a process of its own with
+ * its time limit. See runner.c beside this folder.
  */
 #pragma once
 #include <stdbool.h>
