@@ -125,11 +125,19 @@ static bool is_exclusive(struct waiter *waiter)
     return lock_of(waiter)->mode == AMUTEX_EXCLUSIVE;
 }
 
-static bool has_writer(const struct waitlist *waiters)
+/* In the list, beside `waiter`. Writers that give up one after the other are close to each other:
+ * looks to both sides, so that a crowd of readers between them and the first is not in the way. */
+static bool has_other_writer(struct waiter *waiter)
 {
-    for (struct waiter *waiter = waiters->first; waiter; waiter = waitlist_next(waiters, waiter))
-        if (is_exclusive(waiter))
+    struct waiter *after = waiter->next, *before = waiter->prev;
+
+    for (; after != waiter; after = after->next, before = before->prev) {
+        if (is_exclusive(after) || is_exclusive(before))
             return true;
+        /* They have met. */
+        if (after == before || after->next == before)
+            break;
+    }
     return false;
 }
 
@@ -211,15 +219,15 @@ static void leave_list(struct amutex_lock *lock)
 {
     struct amutex_compact *mutex = lock->mutex;
     unsigned long clear = AMUTEX_SPINLOCK, old, new;
-    bool no_writer = false;
+    bool no_writer = lock->mode == AMUTEX_EXCLUSIVE && !has_other_writer(&lock->waiter);
 
     waitlist_remove(&mutex->waiters, &lock->waiter);
-    if (waitlist_is_empty(&mutex->waiters))
+    if (waitlist_is_empty(&mutex->waiters)) {
         clear |= AMUTEX_HAS_WAITERS;
+        no_writer = true;
+    }
     if (lock->is_long)
         clear |= AMUTEX_LONG_WAIT;
-    if (lock->mode == AMUTEX_EXCLUSIVE || waitlist_is_empty(&mutex->waiters))
-        no_writer = !has_writer(&mutex->waiters);
     old = atomic_load_explicit(&mutex->state, memory_order_relaxed);
     do {
         new = old & ~clear;

@@ -7,7 +7,7 @@
  *
  * What was written before event_set is visible after the wait. A zeroed event is not set. It may go
  * as soon as its last wait has finished, even if event_set has not returned yet: it may live in the
- * frame of the one that waits. Two forms, see forms.h.
+ * frame of the one that waits, if there is only one that sets it. Two forms, see forms.h.
  */
 #pragma once
 #include <stdbool.h>

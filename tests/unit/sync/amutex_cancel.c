@@ -44,6 +44,32 @@ ClauseTest(clause_8_a_writer_that_leaves_lets_new_readers_in)
     assert_idle();
 }
 
+/* Every mixture of up to five, and each writer of it. */
+ClauseTest(clause_8_a_writer_that_leaves_takes_its_bit_along_unless_another_one_waits)
+{
+    struct amutex_lock locks[5];
+
+    hold(EXCLUSIVE);
+    for (unsigned mixture = 0; mixture < 5 << 5; mixture++) {
+        unsigned count = 1 + (mixture >> 5), writers = mixture & ((1 << count) - 1);
+
+        for (unsigned leaver = 0; leaver < count; leaver++) {
+            if (!(writers & 1 << leaver))
+                continue;
+            for (unsigned i = 0; i < count; i++)
+                queue(&locks[i], writers & 1 << i ? EXCLUSIVE : SHARED);
+            amutex_lock_cancel(&locks[leaver]);
+            assert_state(LOCKED | (count > 1 ? WAITERS : 0) |
+                         (writers & ~(1U << leaver) ? WRITER : 0));
+            for (unsigned i = 0; i < count; i++)
+                amutex_lock_cancel(&locks[i]);
+            assert_state(LOCKED);
+        }
+    }
+    amutex_unlock(&mutex, EXCLUSIVE);
+    assert_idle();
+}
+
 ClauseTest(clause_8_a_writer_that_leaves_while_readers_are_on_their_way_takes_its_bit_along)
 {
     struct amutex_lock readers[2], writer;
