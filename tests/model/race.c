@@ -9,6 +9,9 @@
 
 _Static_assert(GRAPH_THREADS == 6, "the arena has a stack for each");
 
+/* Below this are a null pointer and its members. */
+enum { NULL_SIZE = 4096 };
+
 /* What was done to one byte in this run. Clocks count the thread's steps, from 1; 0: never. */
 struct cell {
     uint32_t run;
@@ -172,7 +175,11 @@ void race_access(const void *address, size_t size, bool is_write, const void *pc
     uint16_t clock;
 
     (void)pc;
-    if (explorer.current < 0 || offset < 0)
+    if (explorer.current < 0)
+        return;
+    if (unlikely((uintptr_t)address < NULL_SIZE))
+        fail("null pointer: %s follows one", current()->name);
+    if (offset < 0)
         return;
     clock = (uint16_t)(current()->done + 1);
     note_stack(offset, size);

@@ -4,6 +4,8 @@
  */
 #include "sync/acond.h"
 
+#include <errno.h>
+
 #include "scenarios/scenarios.h"
 #include "tasks.h"
 
@@ -15,8 +17,9 @@ struct waiting {
     union {
         struct amutex_lock lock;
         struct acond_wait wait;
+        struct acond_wait_timeout timed;
     } on;
-    bool is_away; /* without the mutex */
+    bool is_timed; /* and gives up when its time is up */
 };
 
 struct state {
@@ -30,7 +33,7 @@ struct state {
     struct executor executors[WAITERS];
 };
 
-enum { LOCK, WAIT };
+enum { LOCK, WAIT, TIMED_WAIT };
 
 static bool waiter_step(struct user *user)
 {
@@ -43,9 +46,22 @@ static bool waiter_step(struct user *user)
         amutex_lock_start(&waiting->on.lock, &user->task, &state->mutex, AMUTEX_EXCLUSIVE);
         user->future = amutex_lock_future(&waiting->on.lock);
         return true;
+    case TIMED_WAIT:
+        if (!user->was_cancelled && waiting->on.timed.result == -ETIMEDOUT) {
+            amutex_unlock(&state->mutex, AMUTEX_EXCLUSIVE);
+            return false;
+        }
+        /* fallthrough */
     default:
         if (user->was_cancelled)
             return false;
+    }
+    if (!state->token && waiting->is_timed) {
+        user->stage = TIMED_WAIT;
+        acond_wait_timeout_start(&waiting->on.timed, &user->task, &state->cond, &state->mutex,
+                                 AMUTEX_EXCLUSIVE, 1);
+        user->future = acond_wait_timeout_future(&waiting->on.timed);
+        return true;
     }
     if (!state->token) {
         acond_wait_start(&waiting->on.wait, &user->task, &state->cond, &state->mutex,
@@ -116,6 +132,14 @@ static void one_of_two_cancels_for_all(void *arg)
 
     one_of_two_cancels(state);
     state->for_all = true;
+}
+
+static void one_of_two_has_little_time(void *arg)
+{
+    struct state *state = arg;
+
+    one_of_two_cancels(state);
+    state->waiters[0].is_timed = true;
 }
 
 static void first_of_two_cancels_late(void *arg)
@@ -245,6 +269,8 @@ const struct scenario acond_scenarios[] = {
     ACOND("tasks-late", "... once both wait, and the notifier has the mutex",
           first_of_two_cancels_late,
           THREADS({"waiters", executor_1}, {"notifier", late_notifier_inside})),
+    ACOND("tasks-timeout", "... or its time is up", one_of_two_has_little_time,
+          THREADS({"waiters", executor_1}, {"notifier", notifier_inside})),
     ACOND("tasks-all", "... and all are notified", one_of_two_cancels_for_all,
           THREADS({"waiters", executor_1}, {"notifier", notifier_of_all})),
     ACOND("tasks-apart", "two tasks of two executors, of which one cancels", two_apart,

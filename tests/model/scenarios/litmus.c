@@ -10,6 +10,7 @@ struct litmus {
     atomic_uint x, y;
     unsigned data;
     unsigned r[4];
+    _Atomic(unsigned *) pointer;
 };
 
 #define RELAXED memory_order_relaxed
@@ -116,6 +117,10 @@ THREAD(
         STORE(x, 0, RELEASE);
     })
 
+/* A pointer that the other thread may not have set yet. */
+THREAD(pointer_sets, atomic_store(&litmus->pointer, &litmus->data))
+THREAD(pointer_follows, litmus->r[0] = *atomic_load(&litmus->pointer))
+
 #define LITMUS(title, what, ...)                                                                 \
     {                                                                                            \
         .name = "litmus/" title, .about = what, .state_size = sizeof(struct litmus), __VA_ARGS__ \
@@ -178,5 +183,7 @@ const struct scenario litmus_scenarios[] = {
            .fails_with = "data race"),
     LITMUS("lock-broken", "a look, then a store: both enter", TWO(looked_locked, looked_locked),
            .fails_with = "data race"),
+    LITMUS("null", "a pointer that is followed too early", TWO(pointer_sets, pointer_follows),
+           .fails_with = "null pointer"),
     {0},
 };
