@@ -34,7 +34,7 @@ struct copy {
     struct task task;
     struct io_file from, to;
     uint64_t size, copied;
-    struct group group;
+    struct job_group group;
     struct copier copiers[JOBS];
 };
 

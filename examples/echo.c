@@ -30,7 +30,7 @@ struct server {
     struct job job;
     int listener;
     struct op accept;
-    struct group connections;
+    struct job_group connections;
     unsigned served, timed_out;
 };
 
@@ -199,7 +199,7 @@ struct program {
     struct server server;
     bool has_clients;
     struct client clients[CLIENTS];
-    struct group group;
+    struct job_group group;
     int signals;
     struct op signalled;
     struct future parts[2];

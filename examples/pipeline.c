@@ -68,7 +68,7 @@ static const struct job_type producer_type = JOB_TYPE("producer", producer_poll,
 struct source {
     struct task task;
     struct pipeline *pipeline;
-    struct group group;
+    struct job_group group;
     struct producer producers[PRODUCERS];
     struct semaphore_acquire enough;
 };

@@ -3,13 +3,13 @@
 #include "base/check.h"
 #include "exec/executor_internal.h"
 
-void group_start(struct group *group, struct task *task, enum group_mode mode)
+void group_start(struct job_group *group, struct task *task, enum group_mode mode)
 {
-    *group = (struct group){.task = task, .mode = mode};
+    *group = (struct job_group){.task = task, .mode = mode};
     list_init(&group->running);
 }
 
-void group_spawn(struct group *group, struct job *job, const struct job_type *type)
+void group_spawn(struct job_group *group, struct job *job, const struct job_type *type)
 {
     /* The group as a whole is one thing that the task has in flight. */
     if (list_is_empty(&group->running)) {
@@ -23,14 +23,14 @@ void group_spawn(struct group *group, struct job *job, const struct job_type *ty
     list_push_back(&group->running, &job->link);
 }
 
-void group_cancel(struct group *group)
+void group_cancel(struct job_group *group)
 {
     group->is_cancelled = true;
     list_for_each (link, &group->running)
         job_cancel(container_of(link, struct job, link));
 }
 
-void group_job_ended(struct group *group, struct job *job)
+void group_job_ended(struct job_group *group, struct job *job)
 {
     list_remove(&job->link);
     if (job->result < 0 && !group->result) {
@@ -54,7 +54,7 @@ static void cancel_group(void *self)
     group_cancel(self);
 }
 
-struct future group_future(struct group *group)
+struct future group_future(struct job_group *group)
 {
     static const struct future_type type = {poll_group, cancel_group};
 

@@ -24,7 +24,8 @@ enum group_mode {
     GROUP_FAILS_FAST, /* the first error cancels the others */
 };
 
-struct group {
+/* The C library has another `struct group`, in <grp.h>. */
+struct job_group {
     struct task *task;    /* private */
     struct list running;  /* private: jobs */
     int result;           /* read-only: the first negative result of a job, or 0 */
@@ -33,20 +34,20 @@ struct group {
 };
 
 /* `task` is woken when the last job has ended. */
-void group_start(struct group *group, struct task *task, enum group_mode mode);
+void group_start(struct job_group *group, struct task *task, enum group_mode mode);
 /* Starts a job as a member. In a group that was cancelled it starts as a cancelled one. */
-void group_spawn(struct group *group, struct job *job, const struct job_type *type);
+void group_spawn(struct job_group *group, struct job *job, const struct job_type *type);
 /* Cancels every member, and those that are still to come. */
-void group_cancel(struct group *group);
+void group_cancel(struct job_group *group);
 
 /* True while it has no member: all have ended, or none was started yet. */
-static inline bool group_is_done(const struct group *group)
+static inline bool group_is_done(const struct job_group *group)
 {
     return list_is_empty(&group->running);
 }
 
 /* Finished when it is done. */
-struct future group_future(struct group *group);
+struct future group_future(struct job_group *group);
 
 /* For job.c. */
-void group_job_ended(struct group *group, struct job *job);
+void group_job_ended(struct job_group *group, struct job *job);

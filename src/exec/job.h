@@ -36,7 +36,7 @@
 #include "exec/future.h"
 #include "exec/task.h"
 
-struct group;
+struct job_group;
 struct job;
 
 struct job_type {
@@ -56,16 +56,16 @@ struct job_type {
     }
 
 struct job {
-    struct task task;      /* private, except for what task.h says */
-    const char *name;      /* of this one job, for dumps: set after it was started; NULL: none */
-    struct task *awaiter;  /* private: woken at the end */
-    struct group *group;   /* private */
-    struct list link;      /* private: in its group */
-    struct future awaited; /* private: what a cancel goes to */
-    int result;            /* set by the job, 0 at its start; valid once it is done */
-    bool is_cancelled;     /* read-only: it was asked to end */
-    bool is_done;          /* private */
-    bool is_detached;      /* private */
+    struct task task;        /* private, except for what task.h says */
+    const char *name;        /* of this one job, for dumps: set after it was started; NULL: none */
+    struct task *awaiter;    /* private: woken at the end */
+    struct job_group *group; /* private */
+    struct list link;        /* private: in its group */
+    struct future awaited;   /* private: what a cancel goes to */
+    int result;              /* set by the job, 0 at its start; valid once it is done */
+    bool is_cancelled;       /* read-only: it was asked to end */
+    bool is_done;            /* private */
+    bool is_detached;        /* private */
 };
 
 /* Starts it on the executor of `awaiter`, which is woken when it is done. */

@@ -25,7 +25,7 @@ struct member {
 /* A task and its group; one play each. */
 struct crew {
     struct task task;
-    struct group group;
+    struct job_group group;
     struct member members[MEMBERS];
     unsigned releases;
     enum task_verdict (*play)(struct crew *crew);
