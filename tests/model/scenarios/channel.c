@@ -25,7 +25,7 @@ struct state {
     unsigned sent, received, last;
     bool stays_open; /* when the receiver gives up */
     unsigned first;  /* that the sender sends; those before are inside at first */
-    struct party sender, receiver;
+    struct party sender, receiver, other;
     struct executor executors[2];
 };
 
@@ -152,14 +152,26 @@ static void empty_all_cancel(void *state)
     add_both(state, true, true);
 }
 
-static void one_item_of_many_receivers(void *arg)
+static void queue(struct party *party)
+{
+    struct task *task = &party->user.task;
+
+    MODEL_CHECK(task->type->poll(task) == TASK_PENDING);
+}
+
+static void one_item_of_two_receivers(void *arg)
 {
     struct state *state = arg;
 
     setup(state, 1);
     state->first = ITEMS;
     state->stays_open = true;
-    add(&state->receiver, state, 1, receiver_step, true);
+    add(&state->other, state, 1, receiver_step, false);
+    add(&state->receiver, state, 1, receiver_step, false);
+    /* The item is for the one that is polled last. */
+    queue(&state->receiver);
+    queue(&state->other);
+    state->receiver.user.may_cancel = true;
 }
 
 static void executor_1(void *arg)
@@ -174,6 +186,24 @@ static void executor_2(void *arg)
     struct state *state = arg;
 
     model_executor_run(&state->executors[1]);
+}
+
+/* An item for the first that waits, then runs. */
+static void executor_2_sends(void *arg)
+{
+    struct state *state = arg;
+    unsigned item = state->first;
+
+    state->payload[item] = item;
+    state->sent += channel_try_send(&state->channel, &item) == 0;
+    model_executor_run(&state->executors[1]);
+}
+
+static void closer(void *arg)
+{
+    struct state *state = arg;
+
+    channel_close(&state->channel);
 }
 
 static void thread_sends(void *arg)
@@ -254,12 +284,11 @@ const struct scenario channel_scenarios[] = {
             THREADS({"sender", executor_1}, {"receiver", executor_2})),
     {
         .name = "channel/claim-cancels",
-        .about = "a receiver that cancels, another one, a sender that closes",
+        .about = "two receivers, an item for one, which cancels; a close at any time",
         .state_size = sizeof(struct state),
-        .setup = one_item_of_many_receivers,
+        .setup = one_item_of_two_receivers,
         .finish = is_empty,
-        THREADS({"sender", thread_sends}, {"receiver 1", executor_2},
-                {"receiver 2", thread_receives}),
+        THREADS({"closer", closer}, {"sender and receivers", executor_2_sends}),
     },
     {0},
 };
