@@ -41,7 +41,7 @@ Test(virtio_blk, limited_disk_serves_all_queues_in_turn)
         fake_queue_wait(&rig.driver->queues[0]);
         /* None is ahead by more than its turn, and what is on its way. */
         for (uint32_t q = 1; q < QUEUE_COUNT; q++)
-            cr_assert_leq(rig.driver->queues[q].used->idx, i + 3);
+            cr_assert_leq(rig.driver->queues[q].used->idx, rig.driver->queues[0].used->idx + 2);
     }
     for (uint32_t q = 1; q < QUEUE_COUNT; q++)
         for (uint32_t i = 0; i < PER_QUEUE; i++)
