@@ -214,12 +214,18 @@ static int measure_file(struct disk *disk, const struct stat *status, struct err
         disk->discard_granularity = FILE_BLOCK_SIZE;
     /*
      * io_uring reads tmpfs at once only if the file is O_NONBLOCK, and from a worker thread
-     * otherwise; of other file systems the flag could make a read block the executor.
+     * otherwise; of other file systems the flag could make a read block the executor. It writes at
+     * once only what is O_DIRECT, too, which tmpfs allows from Linux 6.6 on and ignores, alignment
+     * and all: cpu time of a write of 4 KiB 2.4 instead of 7.1 us alone, 1.6 instead of 2.4 us in
+     * batches of 32. What is written through a page cache to a disk has no such way: ext4 and
+     * most others would make the executor wait, so a worker does it, one write at a time.
      */
     if (!fstatfs(disk->fd, &fs) && fs.f_type == TMPFS_MAGIC) {
         ret = set_flags(disk, O_NONBLOCK, 0);
         if (ret)
             return err_set(err, ret, "disk %s: cannot set its flags", disk->path);
+        if (set_flags(disk, O_DIRECT, 0))
+            log_debug("disk %s: this kernel writes tmpfs from worker threads", disk->path);
     }
     return 0;
 }

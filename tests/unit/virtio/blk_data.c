@@ -1,5 +1,7 @@
 /* Data integrity: queues, direct I/O, and random requests against a model. */
 #include <criterion/criterion.h>
+#include <dirent.h>
+#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,6 +112,52 @@ Test(virtio_blk, thirty_two_reads_of_one_kick_are_one_submission)
     cr_assert_leq(fake_driver_messages(rig.driver, 1) - interrupts, 2 * ROUNDS);
     blk_rig_end(&rig);
     free(requests);
+}
+
+/* Threads that io_uring made to wait in its place. */
+static unsigned worker_count(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    struct dirent *entry;
+    unsigned count = 0;
+
+    cr_assert_not_null(tasks);
+    while ((entry = readdir(tasks))) {
+        char path[300], name[32] = "";
+        FILE *file;
+
+        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
+        file = fopen(path, "re");
+        if (file && fgets(name, sizeof(name), file))
+            count += !strncmp(name, "iou-wrk", 7);
+        if (file)
+            fclose(file);
+    }
+    closedir(tasks);
+    return count;
+}
+
+Test(virtio_blk, memory_is_read_and_written_without_worker_threads)
+{
+    struct fake_buffer buffer;
+    struct blk_rig rig;
+
+    blk_rig_image(&rig, DISK_SIZE);
+    if (fcntl(rig.fd, F_SETFL, O_DIRECT))
+        cr_skip_test("tmpfs of this kernel has no O_DIRECT; Linux 6.6 has");
+    blk_rig_start(&rig);
+    buffer = fake_buffer(rig.machine, 64 * SECTOR);
+    for (uint32_t offset = 0; offset < 8; offset++) {
+        struct fake_buffer odd = {gpa(buffer.addr.addr + offset), 63 * SECTOR,
+                                  buffer.host + offset};
+
+        blk_pattern(odd.host, odd.len, offset);
+        cr_assert_eq(blk_write(&rig, offset, odd, NULL), VIRTIO_BLK_S_OK);
+        cr_assert(blk_image_is(&rig, (off_t)(offset * SECTOR), odd.host, odd.len));
+        cr_assert_eq(blk_read(&rig, offset, odd, NULL), VIRTIO_BLK_S_OK);
+    }
+    cr_assert_eq(worker_count(), 0);
+    blk_rig_end(&rig);
 }
 
 /* ---- direct I/O ---- */

@@ -245,6 +245,8 @@ DiskTest(tmpfs_is_read_at_once_and_other_files_never_block)
     cr_assert_eq(open_image(&disk, make_image(4096), false, NULL), 0);
     cr_assert_eq(fstatfs(disk.fd, &fs), 0);
     cr_assert_eq(fs.f_type == TMPFS_MAGIC, !!(fcntl(disk.fd, F_GETFL) & O_NONBLOCK));
+    if (fs.f_type != TMPFS_MAGIC)
+        cr_assert_not(fcntl(disk.fd, F_GETFL) & O_DIRECT, "only where somebody asked for it");
     disk_close(&disk);
 }
 
