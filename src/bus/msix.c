@@ -170,6 +170,17 @@ void msix_signal(struct msix *msix, uint16_t index)
         msix->chip.ops->signal(msix->chip.chip, msix->vectors[index].chip_vector);
 }
 
+int msix_eventfd(struct msix *msix, uint16_t index)
+{
+    int fd;
+
+    CHECK_CMP(index, <, msix->count);
+    if (!vector_is_open(msix, index) || !msix->vectors[index].is_routed)
+        return -1;
+    fd = msix->chip.ops->eventfd(msix->chip.chip, msix->vectors[index].chip_vector);
+    return fd < 0 ? -1 : fd;
+}
+
 void msix_reset(struct msix *msix)
 {
     table_reset(msix);

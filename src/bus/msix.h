@@ -34,5 +34,11 @@ uint16_t msix_count(const struct msix *msix);
 bool msix_is_enabled(const struct msix *msix);
 /* Sends vector `index` (< count), or sets its pending bit while it is masked. */
 void msix_signal(struct msix *msix, uint16_t index);
+/*
+ * The eventfd whose signal sends vector `index` (< count) without this process, as long as nothing
+ * changes: after each access below ask again. -1: masked, or without a message, or the host has
+ * none; then msix_signal is the way.
+ */
+int msix_eventfd(struct msix *msix, uint16_t index);
 /* All vectors masked and unrouted, no pending bits, disabled. */
 void msix_reset(struct msix *msix);

@@ -5,6 +5,7 @@
 #include <linux/virtio_ring.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "base/arith.h"
 #include "base/check.h"
@@ -114,8 +115,10 @@ static void device_drained(struct virtio_device *device)
     struct bus_access *access = device->reset_access;
     void (*stopped)(struct virtio_device *, void *) = device->stopped;
 
-    for (uint16_t i = 0; i < device->queue_count; i++)
+    for (uint16_t i = 0; i < device->queue_count; i++) {
         virtq_disable(&device->queues[i].vq);
+        device->queues[i].is_external = false;
+    }
     if (device->ops->reset)
         device->ops->reset(device);
     state_init(device);
@@ -142,6 +145,11 @@ void virtio_device_release(struct virtio_device *device)
         device_drained(device);
 }
 
+static bool queue_has_pump(const struct virtio_device *device, uint16_t index)
+{
+    return device->state.queues[index].enabled && !device->queues[index].is_external;
+}
+
 static void device_stop(struct virtio_device *device)
 {
     if (device->phase == VIRTIO_IDLE) {
@@ -155,7 +163,7 @@ static void device_stop(struct virtio_device *device)
     if (device->ops->stop)
         device->ops->stop(device);
     for (uint16_t i = 0; i < device->queue_count; i++)
-        if (device->state.queues[i].enabled)
+        if (queue_has_pump(device, i))
             task_wake(&device->queues[i].pump);
     virtio_device_release(device);
 }
@@ -208,7 +216,7 @@ static void device_activate(struct virtio_device *device)
         return;
     }
     for (uint16_t i = 0; i < device->queue_count; i++)
-        if (device->state.queues[i].enabled)
+        if (queue_has_pump(device, i))
             queue_start(&device->queues[i]);
 }
 
@@ -247,7 +255,7 @@ uint64_t virtio_device_features(const struct virtio_device *device)
         features |= 1ULL << VIRTIO_F_RING_PACKED;
     if (device->context.in_order)
         features |= 1ULL << VIRTIO_F_IN_ORDER;
-    return features;
+    return features & ~device->withheld;
 }
 
 uint32_t virtio_device_features_read(const struct virtio_device *device, uint32_t select)
@@ -334,16 +342,46 @@ enum bus_verdict virtio_device_queue_disable(struct virtio_device *device,
 void virtio_device_notify(struct virtio_device *device, uint16_t index)
 {
     /* Before DRIVER_OK nothing runs; the pump looks at the ring when it starts (3.1.1). */
-    if (device->phase == VIRTIO_ACTIVE && index < device->queue_count &&
-        device->state.queues[index].enabled)
+    if (device->phase != VIRTIO_ACTIVE || index >= device->queue_count)
+        return;
+    if (queue_has_pump(device, index))
         task_wake(&device->queues[index].pump);
+    else if (device->queues[index].is_external)
+        /* Fails when the count is at its end, which is a signal, too. */
+        (void)eventfd_write(device->queues[index].doorbell_fd, 1);
 }
 
 void virtio_device_dma_set(struct virtio_device *device, bool on)
 {
     device->dma_is_off = !on;
+    if (device->phase == VIRTIO_ACTIVE && device->ops->dma_changed)
+        device->ops->dma_changed(device);
     for (uint16_t i = 0; i < device->queue_count; i++)
         virtio_device_notify(device, i);
+}
+
+/* ---- interrupts of external queues ---- */
+
+int virtio_queue_eventfd(const struct virtio_queue *queue)
+{
+    const struct virtio_transport *transport = &queue->device->transport;
+
+    if (!transport->ops->queue_eventfd)
+        return -1;
+    return transport->ops->queue_eventfd(transport->transport, queue->index);
+}
+
+void virtio_queue_interrupt(const struct virtio_queue *queue)
+{
+    const struct virtio_transport *transport = &queue->device->transport;
+
+    transport->ops->queue_interrupt(transport->transport, queue->index);
+}
+
+void virtio_device_interrupts_changed(struct virtio_device *device)
+{
+    if (device->phase == VIRTIO_ACTIVE && device->ops->interrupts_changed)
+        device->ops->interrupts_changed(device);
 }
 
 /* ---- configuration space ---- */

@@ -25,6 +25,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "bus/bus.h"
+#include "exec/blocking.h"
 #include "exec/executor.h"
 #include "exec/op.h"
 #include "exec/task.h"
@@ -110,6 +111,10 @@ struct virtio_device_ops {
     /* Optional: false refuses FEATURES_OK (a bit without the one it depends on). `features` is a
      * subset of what is offered. */
     bool (*features_valid)(const struct virtio_device *device, uint64_t features);
+    /* Both optional, and called while the device runs, for queues that are served elsewhere: what
+     * virtio_queue_eventfd says, or virtio_device_dma_is_on, may have changed. */
+    void (*interrupts_changed)(struct virtio_device *device);
+    void (*dma_changed)(struct virtio_device *device);
     /* Frees the device; it is stopped, and virtio_device_free was not called yet. */
     void (*destroy)(struct virtio_device *device);
 };
@@ -148,12 +153,18 @@ struct virtio_queue {
     const struct virtio_queue_spec *spec; /* read-only */
     uint16_t index;                       /* read-only */
     uint16_t chain_max;                   /* read-only */
+    /*
+     * Set by the device while it activates, until it has drained: someone else serves the ring (a
+     * thread of the kernel). No pump runs; whoever serves it hears of kicks by doorbell_fd, and
+     * sends interrupts by virtio_queue_eventfd.
+     */
+    bool is_external;
+    int doorbell_fd; /* read-only: an eventfd; -1: the transport has none */
     struct virtq vq;
     struct task pump; /* device: task_wake(&queue->pump) when it is no longer blocked */
     /* private */
     struct watch watch;
     struct op doorbell_op;
-    int doorbell_fd;
     enum virtio_pump_verdict verdict;
     struct rate_waiter rate_waiter;
     struct virtio_pool pool;
@@ -166,6 +177,8 @@ struct virtio_queue {
 struct virtio_transport_ops {
     void (*queue_interrupt)(void *transport, uint16_t index);
     void (*config_interrupt)(void *transport);
+    /* Optional: see virtio_queue_eventfd. */
+    int (*queue_eventfd)(void *transport, uint16_t index);
     /* The device is back in its initial state: drop interrupt lines. */
     void (*reset)(void *transport);
 };
@@ -179,8 +192,9 @@ struct virtio_transport {
 struct virtio_context {
     struct executor *executor;
     const struct gmem *mem;
-    bool packed_queue; /* VIRTIO_F_RING_PACKED is offered, beside the split layout */
-    bool in_order;     /* VIRTIO_F_IN_ORDER is offered: what is done early waits for its turn */
+    struct blocking_pool *blocking; /* for system calls that wait for locks of the host */
+    bool packed_queue;              /* VIRTIO_F_RING_PACKED is offered, beside the split layout */
+    bool in_order; /* VIRTIO_F_IN_ORDER is offered: what is done early waits for its turn */
 };
 
 /* Embedded in the device's own struct. */
@@ -189,7 +203,8 @@ struct virtio_device {
     const struct virtio_device_ops *ops;
     const char *name;   /* for messages: "blk0"; outlives the device */
     uint16_t id;        /* VIRTIO_ID_* of linux/virtio_ids.h */
-    uint64_t features;  /* offered, device-specific; the core adds its own (VERSION_1, rings) */
+    uint64_t features;  /* offered, device-specific; the core adds its own (VERSION_1, rings) ... */
+    uint64_t withheld;  /* ... but not these, which the device cannot do */
     const void *config; /* the device's bytes, little-endian; see virtio_device_config_changed */
     uint32_t config_len;
     const struct virtio_queue_spec *queue_specs;
@@ -256,6 +271,17 @@ must_check bool virtio_queue_pop(struct virtio_queue *queue, struct virtq_chain 
  * once the device stops. */
 void virtio_queue_push(struct virtio_queue *queue, const struct virtq_chain *chain, uint32_t len);
 
+/* For queues that are external. */
+/* An eventfd whose signal is this queue's interrupt, as things stand, and needs nobody here; -1:
+ * there is none now, and virtio_queue_interrupt is the way. */
+int virtio_queue_eventfd(const struct virtio_queue *queue);
+void virtio_queue_interrupt(const struct virtio_queue *queue);
+/* False: whoever serves a queue leaves guest memory alone. */
+static inline bool virtio_device_dma_is_on(const struct virtio_device *device)
+{
+    return !device->dma_is_off;
+}
+
 /* ---- for the machine ---- */
 
 /*
@@ -311,6 +337,8 @@ enum bus_verdict virtio_device_queue_disable(struct virtio_device *device,
  * While it is off the pumps wait: no chain is taken, nothing is published.
  */
 void virtio_device_dma_set(struct virtio_device *device, bool on);
+/* What queue_eventfd answers may have changed. */
+void virtio_device_interrupts_changed(struct virtio_device *device);
 /* A notification for queue `index`, in any state, any index: wakes its pump if it runs. */
 void virtio_device_notify(struct virtio_device *device, uint16_t index);
 /* Device configuration space: what lies outside reads 0 and ignores writes. */

@@ -46,6 +46,14 @@ static void config_interrupt(void *transport)
     interrupt_send(pci, pci->device->state.config_vector, ISR_CONFIG);
 }
 
+static int queue_eventfd(void *transport, uint16_t index)
+{
+    struct virtio_pci *pci = transport;
+    uint16_t vector = pci->device->state.queues[index].vector;
+
+    return vector == VIRTIO_NO_VECTOR ? -1 : msix_eventfd(pci->msix, vector);
+}
+
 static void interrupts_reset(void *transport)
 {
     struct virtio_pci *pci = transport;
@@ -56,6 +64,7 @@ static void interrupts_reset(void *transport)
 static const struct virtio_transport_ops transport_ops = {
     .queue_interrupt = queue_interrupt,
     .config_interrupt = config_interrupt,
+    .queue_eventfd = queue_eventfd,
     .reset = interrupts_reset,
 };
 
@@ -105,6 +114,7 @@ static bool config_access(struct pci_function *function, uint32_t offset, struct
     if (msix_config_access(pci->msix, offset, access)) {
         /* The pin is silent while MSI-X is on (PCI 3.0, 6.8.2). */
         pci_function_set_intx(function, pci->device->state.isr && !msix_is_enabled(pci->msix));
+        virtio_device_interrupts_changed(pci->device);
         return true;
     }
     return window_access(pci, offset, access);

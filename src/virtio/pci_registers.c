@@ -126,6 +126,7 @@ static enum bus_verdict common_write(struct virtio_pci *pci, uint32_t offset, ui
     case FIELD(VIRTIO_PCI_COMMON_Q_MSIX, 2):
         if (queue)
             queue->vector = vector_check(pci, value);
+        virtio_device_interrupts_changed(device);
         break;
     case FIELD(VIRTIO_PCI_COMMON_Q_ENABLE, 2):
         if (value == 1) /* 4.1.4.3.2: never 0 */
@@ -210,8 +211,11 @@ enum bus_verdict virtio_pci_bar_access(struct virtio_pci *pci, struct bus_access
     uint64_t base = align_down(access->offset, PCI_REGION_SIZE);
     uint32_t offset = access->offset - base;
 
-    if (msix_bar_access(pci->msix, access))
+    if (msix_bar_access(pci->msix, access)) {
+        if (access->is_write)
+            virtio_device_interrupts_changed(pci->device);
         return BUS_DONE;
+    }
     if (access->is_write)
         return region_write(pci, base, offset, access, may_defer);
     access->value = region_read(pci, base, offset, access->size);

@@ -94,10 +94,8 @@ static bool queue_is_stopping(const struct virtio_queue *queue)
 
 static void queue_flush(struct virtio_queue *queue)
 {
-    const struct virtio_transport *transport = &queue->device->transport;
-
     if (virtq_flush(&queue->vq))
-        transport->ops->queue_interrupt(transport->transport, queue->index);
+        virtio_queue_interrupt(queue);
 }
 
 static void doorbell_arm(struct virtio_queue *queue)

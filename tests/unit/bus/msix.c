@@ -16,6 +16,7 @@ struct fake_chip {
     struct msi_message routes[CHIP_COUNT];
     unsigned route_count, signals[CHIP_COUNT];
     uint64_t address_refused;
+    int eventfd_result;
 };
 
 static int chip_alloc(void *arg, uint32_t *vector)
@@ -60,11 +61,20 @@ static void chip_signal(void *arg, uint32_t vector)
     chip->signals[vector]++;
 }
 
+static int chip_eventfd(void *arg, uint32_t vector)
+{
+    struct fake_chip *chip = arg;
+
+    cr_assert(chip->routed[vector], "asked for without a route");
+    return chip->eventfd_result ? chip->eventfd_result : 1000 + (int)vector;
+}
+
 static const struct msi_chip_ops chip_ops = {
     .alloc = chip_alloc,
     .free = chip_free,
     .route = chip_route,
     .signal = chip_signal,
+    .eventfd = chip_eventfd,
 };
 
 /* A card with MSI-X in BAR 0, decoded at BAR_ADDR. */
@@ -486,5 +496,32 @@ Test(msix, random_masking_loses_no_signal)
                       "seed %u, round %d: pending, but open", first_seed, round);
         }
     }
+    card_destroy(card);
+}
+
+/* For who signals a vector without us: it has to ask again after each change. */
+Test(msix, eventfd_is_that_of_an_open_vector)
+{
+    struct msix_card *card = card_create(VECTOR_COUNT);
+
+    cr_assert_eq(msix_eventfd(card->msix, 1), -1);
+    entry_open(card, 1);
+    cr_assert_eq(msix_eventfd(card->msix, 1), -1, "MSI-X is off");
+    control_write(card, PCI_MSIX_FLAGS_ENABLE);
+    cr_assert_eq(msix_eventfd(card->msix, 1), 1001);
+    cr_assert_eq(msix_eventfd(card->msix, 2), -1, "masked since ever");
+    entry_write(card, 1, PCI_MSIX_ENTRY_VECTOR_CTRL, 1);
+    cr_assert_eq(msix_eventfd(card->msix, 1), -1);
+    entry_write(card, 1, PCI_MSIX_ENTRY_VECTOR_CTRL, 0);
+    cr_assert_eq(msix_eventfd(card->msix, 1), 1001);
+    control_write(card, PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
+    cr_assert_eq(msix_eventfd(card->msix, 1), -1);
+    control_write(card, PCI_MSIX_FLAGS_ENABLE);
+    card->chip.address_refused = 0xbad00000;
+    entry_write(card, 1, PCI_MSIX_ENTRY_LOWER_ADDR, 0xbad00000);
+    cr_assert_eq(msix_eventfd(card->msix, 1), -1, "a message that cannot be sent");
+    entry_write(card, 1, PCI_MSIX_ENTRY_LOWER_ADDR, 0xfee00000);
+    card->chip.eventfd_result = -EMFILE;
+    cr_assert_eq(msix_eventfd(card->msix, 1), -1);
     card_destroy(card);
 }

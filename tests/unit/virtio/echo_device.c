@@ -100,6 +100,7 @@ static const struct virtio_queue_spec queue_specs[] = {
 static int echo_activate(struct virtio_device *device)
 {
     echo_of(device)->activations++;
+    device->queues[ECHO_QUEUE].is_external = echo_of(device)->is_external;
     return echo_of(device)->activate_result;
 }
 
@@ -112,6 +113,16 @@ static void echo_reset(struct virtio_device *device)
 {
     cr_assert_eq(echo_of(device)->live, 0, "reset before it is drained");
     echo_of(device)->resets++;
+}
+
+static void echo_interrupts_changed(struct virtio_device *device)
+{
+    echo_of(device)->interrupt_changes++;
+}
+
+static void echo_dma_changed(struct virtio_device *device)
+{
+    echo_of(device)->dma_changes++;
 }
 
 static void echo_config_write(struct virtio_device *device, uint32_t offset, const void *data,
@@ -143,6 +154,8 @@ static const struct virtio_device_ops echo_ops = {
     .reset = echo_reset,
     .config_write = echo_config_write,
     .features_valid = echo_features_valid,
+    .interrupts_changed = echo_interrupts_changed,
+    .dma_changed = echo_dma_changed,
     .destroy = echo_destroy,
 };
 

@@ -32,11 +32,14 @@ struct echo_device {
     bool held;           /* echo requests wait for echo_release */
     bool ignores_cancel; /* ... even when they are cancelled */
     int activate_result;
+    bool is_external; /* the echo queue; nobody serves it */
 
     /* counted */
     unsigned activations;
     unsigned stops;
     unsigned resets;
+    unsigned interrupt_changes;
+    unsigned dma_changes;
     unsigned live; /* requests of both queues */
     unsigned live_max;
     uint16_t first_batch; /* chains that were taken before the first echo request ran */

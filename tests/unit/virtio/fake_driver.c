@@ -6,6 +6,7 @@
 #include <linux/virtio_mmio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "base/arith.h"
 
@@ -119,6 +120,40 @@ static void status_add(struct fake_driver *driver, uint8_t bit)
 uint32_t fake_driver_messages(const struct fake_driver *driver, uint16_t vector)
 {
     return driver->machine->messages[driver->slot * MESSAGES_PER_SLOT + vector];
+}
+
+static uint64_t msix_table(struct fake_driver *driver)
+{
+    return driver->bar + fake_driver_config_read(driver, driver->msix_cap + PCI_MSIX_TABLE, 4);
+}
+
+void fake_driver_mask(struct fake_driver *driver, uint16_t vector, bool mask)
+{
+    fake_mmio_write(driver->machine,
+                    msix_table(driver) + (uint64_t)vector * PCI_MSIX_ENTRY_SIZE +
+                        PCI_MSIX_ENTRY_VECTOR_CTRL,
+                    4, mask ? PCI_MSIX_ENTRY_CTRL_MASKBIT : 0);
+}
+
+bool fake_driver_is_pending(struct fake_driver *driver, uint16_t vector)
+{
+    uint32_t pba = fake_driver_config_read(driver, driver->msix_cap + PCI_MSIX_PBA, 4);
+
+    return fake_mmio_read(driver->machine, driver->bar + pba, 8) >> vector & 1;
+}
+
+uint64_t fake_driver_eventfd_take(const struct fake_driver *driver, uint16_t vector)
+{
+    const struct fake_machine *machine = driver->machine;
+    uint32_t data = (uint32_t)driver->slot * MESSAGES_PER_SLOT + vector;
+    eventfd_t count = 0;
+
+    for (size_t i = 0; i < array_count(machine->routes); i++)
+        if (machine->vector_used[i] && machine->routes[i].address &&
+            machine->routes[i].data == data && machine->vector_eventfds[i] >= 0 &&
+            !eventfd_read(machine->vector_eventfds[i], &count))
+            return count;
+    return 0;
 }
 
 /* ---- attach and detach ---- */

@@ -44,6 +44,7 @@ enum {
 
 struct fake_machine {
     struct executor *executor;
+    struct blocking_pool *blocking; /* of one thread */
     struct gmem *mem;
     struct bus *port_bus;
     struct bus *mmio_bus;
@@ -56,8 +57,9 @@ struct fake_machine {
     uint32_t messages[FAKE_MESSAGE_COUNT];         /* signals counted by message data */
     struct msi_message routes[FAKE_MESSAGE_COUNT]; /* by chip vector */
     bool vector_used[FAKE_MESSAGE_COUNT];
-    struct doorbell doorbells[64]; /* what the device registered; eventfd -1: free */
-    bool doorbells_refused;        /* set before fake_driver_attach: the chip has no room */
+    int vector_eventfds[FAKE_MESSAGE_COUNT]; /* that were asked for; -1: not */
+    struct doorbell doorbells[64];           /* what the device registered; eventfd -1: free */
+    bool doorbells_refused; /* set before fake_driver_attach: the chip has no room */
     uint64_t alloc_next;
 };
 
@@ -68,7 +70,8 @@ struct irq_line fake_machine_mmio_line(struct fake_machine *machine);
 void fake_machine_destroy(struct fake_machine *machine);
 /* Runs the executor until `until(arg)` holds. */
 void fake_machine_run_until(struct fake_machine *machine, bool (*until)(void *arg), void *arg);
-/* Runs the executor for `turns` turns: for what must NOT happen, and for work without I/O. */
+/* Runs the executor until blocking calls have returned, then for `turns` turns: for what must NOT
+ * happen, and for work without I/O. */
 void fake_machine_run(struct fake_machine *machine, unsigned turns);
 
 /* A bus access as a vCPU makes it; runs the executor until it is answered. */
@@ -172,6 +175,12 @@ void fake_driver_config_write(struct fake_driver *driver, uint16_t offset, uint8
 uint8_t fake_driver_status(struct fake_driver *driver);
 /* Interrupts so far by MSI-X vector. */
 uint32_t fake_driver_messages(const struct fake_driver *driver, uint16_t vector);
+/* Masks a vector of the table, or opens it. */
+void fake_driver_mask(struct fake_driver *driver, uint16_t vector, bool mask);
+bool fake_driver_is_pending(struct fake_driver *driver, uint16_t vector);
+/* What the vector's eventfd stands for, as KVM would: signals so far since the last call. 0 when
+ * nobody asked for it. */
+uint64_t fake_driver_eventfd_take(const struct fake_driver *driver, uint16_t vector);
 
 /*
  * Builds a chain of readable, then writable buffers and puts its head in the ring, unpublished.

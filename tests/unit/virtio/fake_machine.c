@@ -2,9 +2,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/arith.h"
+#include "base/clock.h"
 #include "fake_driver.h"
 
 enum { MMIO_BASE = 0xd0000000, MMIO_LEN = 0x1000000, ECAM_LEN = 1 << 20 };
@@ -56,6 +58,9 @@ static void vector_free(void *chip, uint32_t vector)
 
     cr_assert(machine->vector_used[vector]);
     machine->vector_used[vector] = false;
+    if (machine->vector_eventfds[vector] >= 0)
+        close(machine->vector_eventfds[vector]);
+    machine->vector_eventfds[vector] = -1;
     machine->routes[vector] = (struct msi_message){0};
 }
 
@@ -78,11 +83,22 @@ static void vector_signal(void *chip, uint32_t vector)
     machine->messages[machine->routes[vector].data]++;
 }
 
+static int vector_eventfd(void *chip, uint32_t vector)
+{
+    struct fake_machine *machine = chip;
+
+    cr_assert(machine->vector_used[vector]);
+    if (machine->vector_eventfds[vector] < 0)
+        machine->vector_eventfds[vector] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return machine->vector_eventfds[vector];
+}
+
 static const struct msi_chip_ops msi_ops = {
     .alloc = vector_alloc,
     .free = vector_free,
     .route = vector_route,
     .signal = vector_signal,
+    .eventfd = vector_eventfd,
 };
 
 struct msi_chip fake_machine_msi(struct fake_machine *machine)
@@ -136,6 +152,7 @@ struct fake_machine *fake_machine_create(void)
         {{FAKE_RAM_HIGH_BASE}, FAKE_RAM_HIGH_SIZE},
     };
     const struct executor_config executor_config = {.poll_us_max = 0};
+    const struct blocking_pool_config blocking_config = {.threads_max = 1, .idle_ns = NS_PER_S};
     struct fake_machine *machine = calloc(1, sizeof(*machine));
     struct pci_root_config pci;
     struct err err = {""};
@@ -144,6 +161,10 @@ struct fake_machine *fake_machine_create(void)
     for (size_t i = 0; i < array_count(machine->doorbells); i++)
         machine->doorbells[i].eventfd = -1;
     cr_assert_eq(executor_create(&machine->executor, &executor_config, &err), 0, "%s", err.text);
+    cr_assert_eq(blocking_pool_create(&machine->blocking, &blocking_config, &err), 0, "%s",
+                 err.text);
+    for (size_t i = 0; i < array_count(machine->vector_eventfds); i++)
+        machine->vector_eventfds[i] = -1;
     cr_assert_eq(gmem_create(&machine->mem, ranges, array_count(ranges), &err), 0, "%s", err.text);
     cr_assert_eq(bus_create(&machine->port_bus, "port", &err), 0, "%s", err.text);
     cr_assert_eq(bus_create(&machine->mmio_bus, "memory", &err), 0, "%s", err.text);
@@ -159,7 +180,12 @@ struct fake_machine *fake_machine_create(void)
         pci.intx[i] = (struct irq_line){.ops = &intx_ops, .chip = machine, .gsi = i};
     cr_assert_eq(pci_root_create(&machine->root, &pci, &err), 0, "%s", err.text);
     machine->context = (struct virtio_context){
-        .executor = machine->executor, .mem = machine->mem, .packed_queue = true, .in_order = true};
+        .executor = machine->executor,
+        .mem = machine->mem,
+        .blocking = machine->blocking,
+        .packed_queue = true,
+        .in_order = true,
+    };
     machine->alloc_next = 0x1000;
     return machine;
 }
@@ -176,6 +202,8 @@ void fake_machine_destroy(struct fake_machine *machine)
     pci_root_destroy(machine->root);
     bus_destroy(machine->mmio_bus);
     bus_destroy(machine->port_bus);
+    cr_assert_eq(blocking_pool_shutdown(machine->blocking, UINT64_MAX), 0);
+    blocking_pool_destroy(machine->blocking);
     executor_destroy(machine->executor);
     gmem_destroy(machine->mem);
     free(machine);
@@ -191,14 +219,21 @@ void fake_machine_run_until(struct fake_machine *machine, bool (*until)(void *ar
 struct turns {
     struct task task;
     struct op op;
+    struct blocking_call call;
     unsigned left;
 };
+
+static int64_t nothing_run(struct blocking_call *call)
+{
+    (void)call;
+    return 0;
+}
 
 static enum task_verdict turns_poll(struct task *task)
 {
     struct turns *turns = container_of(task, struct turns, task);
 
-    if (op_is_in_flight(&turns->op))
+    if (op_is_in_flight(&turns->op) || (turns->call.run && !blocking_call_poll(&turns->call)))
         return TASK_PENDING;
     if (!turns->left)
         return TASK_DONE;
@@ -214,13 +249,22 @@ static bool turns_are_over(void *arg)
     return !task_is_live(&turns->task);
 }
 
-void fake_machine_run(struct fake_machine *machine, unsigned turns)
+/* `blocking`: first a call behind all others that there are. */
+static void turns_run(struct fake_machine *machine, unsigned turns, bool blocking)
 {
     static const struct task_type type = {.name = "turns", .poll = turns_poll};
     struct turns counter = {.left = turns};
 
     task_spawn(&counter.task, machine->executor, &type);
+    if (blocking)
+        blocking_call_start(&counter.call, &counter.task, machine->blocking, nothing_run);
     fake_machine_run_until(machine, turns_are_over, &counter);
+}
+
+void fake_machine_run(struct fake_machine *machine, unsigned turns)
+{
+    turns_run(machine, 1, false); /* until those who are ready have started their calls */
+    turns_run(machine, turns, blocking_pool_thread_count(machine->blocking));
 }
 
 struct vcpu_access {
