@@ -37,9 +37,9 @@ library-test: $(O)/library/libringvm-async.a
 
 .PHONY: guest guest-all
 # Guests of stock Debian kernels, on this machine's KVM or on an emulated host; guest-all has the long cases too.
-guest: $(B)/ringvm
+guest: $(B)/ringvm $(O)/unit
 	tests/guest/run
-guest-all: $(B)/ringvm
+guest-all: $(B)/ringvm $(O)/unit
 	tests/guest/run --all
 
 .PHONY: test test-all demo shell

@@ -12,8 +12,9 @@
 #include "virtio/tap.h"
 
 enum { FRAME_LEN_MIN = TAP_HEADER_SIZE + ETH_HLEN };
-/* How long a slot that lacks room waits for the driver to add buffers, before it goes without. */
-#define PATIENCE_NS (20 * NS_PER_MS)
+/* How long a slot that lacks room waits for the driver to add buffers, before it goes without. A
+ * frame that finds no room is lost, which costs TCP as much time as this. */
+#define PATIENCE_NS (200 * NS_PER_MS)
 
 static const char *device_name(const struct net_rx *rx)
 {

@@ -49,11 +49,11 @@ void tap_close(struct tap *tap);
 
 /*
  * What the guest accepts in frames that it receives: TUN_F_*, a subset of tap->offloads; 0 when no
- * driver runs. Executor thread; does not block. Negative errno.
+ * driver runs. Waits for the lock of the host's network. Any thread, one at a time. Negative errno.
  */
 must_check int tap_set_offloads(struct tap *tap, unsigned offloads);
 /*
- * Spreads frames over the first `count` descriptors; reads of the others end in an error until they
- * are in use again. Executor thread; does not block. Negative errno.
+ * Spreads frames over the first `count` descriptors, by flow; reads of the others end in an error
+ * until they are in use again. As tap_set_offloads.
  */
 must_check int tap_attach_queues(struct tap *tap, uint16_t count);

@@ -187,6 +187,7 @@ enum {
     NET_KEY_VQ_PAIRS,
     NET_KEY_PACKED,
     NET_KEY_TRANSPORT,
+    NET_KEY_VHOST,
     NET_KEY_MTU
 };
 static const char *const net_keys[] = {
@@ -196,6 +197,7 @@ static const char *const net_keys[] = {
     [NET_KEY_VQ_PAIRS] = "vq-pairs",
     [NET_KEY_PACKED] = "packed-queue",
     [NET_KEY_TRANSPORT] = "transport",
+    [NET_KEY_VHOST] = "vhost",
     [NET_KEY_MTU] = "mtu",
 };
 
@@ -222,6 +224,8 @@ static int net_key_apply(struct net_option *net, unsigned key, const char *value
         return keyval_bool("--net: packed-queue", value, &net->packed_queue, err);
     case NET_KEY_TRANSPORT:
         return transport_parse("--net: transport", value, &net->transport, err);
+    case NET_KEY_VHOST:
+        return keyval_bool("--net: vhost", value, &net->vhost, err);
     default: /* NET_KEY_MTU */
         ret = keyval_u64("--net: mtu", value, MTU_MIN, MTU_MAX, &number, err);
         net->mtu = (uint16_t)number;

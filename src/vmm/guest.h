@@ -12,6 +12,7 @@
 
 #include "base/compiler.h"
 #include "base/err.h"
+#include "exec/blocking.h"
 #include "exec/executor.h"
 #include "kvm/kvm.h"
 #include "vmm/run_config.h"
@@ -23,6 +24,7 @@ struct guest;
 struct guest_host {
     const struct run_config *config;
     struct executor *executor;
+    struct blocking_pool *blocking; /* for system calls that wait */
     struct kvm *kvm;
     /* The guest has ended and all its tasks are done. */
     void (*ended)(void *arg);

@@ -154,6 +154,7 @@ static const struct option_def options[] = {
      "  vq-pairs=COUNT  queue pairs, 1 to 8 (default 1)\n"
      "  packed-queue    offer packed virtqueues, too (default: split ones only)\n"
      "  transport=NAME  pci (default) or mmio, which ACPI announces\n"
+     "  vhost           the host's kernel moves the frames (vhost-net)\n"
      "  mtu=BYTES       of guest and tap, 68 to 65521 (default: the tap's, and the\n"
      "                  guest is not told)",
      net_option_apply},

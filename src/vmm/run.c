@@ -7,8 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "chardev/terminal.h"
+#include "exec/blocking.h"
 #include "exec/executor.h"
 #include "kvm/kvm.h"
 #include "vmm/guest.h"
@@ -19,6 +22,7 @@
 struct run {
     struct run_config config;
     struct executor *executor;
+    struct blocking_pool *blocking;
     struct kvm *kvm;
     struct guest *guest;
     struct signals *signals;
@@ -55,6 +59,7 @@ static int run_set_up(struct run *run_state, struct err *err)
 {
     const struct run_config *config = &run_state->config;
     const struct executor_config executor_config = {.poll_us_max = config->poll_us};
+    const struct blocking_pool_config blocking_config = {.threads_max = 1, .idle_ns = NS_PER_S};
     struct guest_host host = {.config = config, .ended = guest_ended, .arg = run_state};
     int ret;
 
@@ -67,8 +72,12 @@ static int run_set_up(struct run *run_state, struct err *err)
     ret = executor_create(&run_state->executor, &executor_config, err);
     if (ret)
         return ret;
+    ret = blocking_pool_create(&run_state->blocking, &blocking_config, err);
+    if (ret)
+        return ret;
     host.kvm = run_state->kvm;
     host.executor = run_state->executor;
+    host.blocking = run_state->blocking;
     ret = guest_create(&run_state->guest, &host, err);
     if (ret)
         return ret;
@@ -82,6 +91,10 @@ static void run_tear_down(struct run *run_state)
 {
     terminal_restore();
     guest_destroy(run_state->guest);
+    /* No task is left, so its thread has nothing to do any more. */
+    if (run_state->blocking)
+        CHECK_CMP(blocking_pool_shutdown(run_state->blocking, UINT64_MAX), ==, 0);
+    blocking_pool_destroy(run_state->blocking);
     executor_destroy(run_state->executor);
     kvm_close(run_state->kvm);
     signals_destroy(run_state->signals);

@@ -40,6 +40,7 @@ struct net_option {
     uint8_t mac[6];
     bool has_mac;
     bool packed_queue;
+    bool vhost;
     enum transport transport;
     uint16_t pair_count; /* queue pairs, 1 and up */
     uint16_t mtu;        /* 0: not told to the guest */

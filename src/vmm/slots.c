@@ -10,6 +10,7 @@
 #include "virtio/console.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
+#include "virtio/vhost.h"
 #include "vmm/guest_private.h"
 
 static int pci_create(struct guest *guest, struct err *err)
@@ -73,7 +74,11 @@ static int slot_add(struct guest *guest, struct virtio_device *device, enum tran
 static struct virtio_context device_context(const struct guest *guest, bool packed_queue)
 {
     return (struct virtio_context){
-        .executor = guest->host.executor, .mem = guest->mem, .packed_queue = packed_queue};
+        .executor = guest->host.executor,
+        .mem = guest->mem,
+        .blocking = guest->host.blocking,
+        .packed_queue = packed_queue,
+    };
 }
 
 /* The name of the next device to be added; lives as long as the guest. */
@@ -133,7 +138,11 @@ static int net_add(struct guest *guest, size_t index, struct err *err)
                                           .queue_count = option->pair_count,
                                           .mtu = option->mtu};
     struct net_config config = {
-        .name = device_name(guest, "net", index), .has_mac = true, .mtu = option->mtu};
+        .name = device_name(guest, "net", index),
+        .has_mac = true,
+        .mtu = option->mtu,
+        .vhost_path = option->vhost ? VHOST_NET_PATH : NULL,
+    };
     struct virtio_device *device;
     struct tap tap;
     int ret = tap_open(&tap, &tap_config, err);

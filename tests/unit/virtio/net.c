@@ -454,6 +454,64 @@ Test(virtio_net, tap_that_goes_away_ends_reception_only)
     net_rig_end(&rig);
 }
 
+static uint64_t enters(const struct net_rig *rig)
+{
+    struct executor_stats stats;
+
+    executor_stats_read(rig->machine->executor, &stats);
+    return stats.enters;
+}
+
+static uint64_t enters_of_transmits(struct net_rig *rig, uint32_t count)
+{
+    uint64_t before = enters(rig);
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct fake_buffer frame = net_tx_frame(rig, HEADER + 60, i);
+
+        fake_queue_add(rig->tx, &frame, 1, 0);
+    }
+    fake_queue_kick(rig->tx);
+    for (uint32_t i = 0; i < count; i++)
+        fake_queue_wait(rig->tx);
+    while (net_peer_receive(rig) > 0)
+        ;
+    return enters(rig) - before;
+}
+
+static uint64_t enters_of_receives(struct net_rig *rig, uint32_t count)
+{
+    uint64_t before = enters(rig);
+
+    for (uint32_t i = 0; i < count; i++) {
+        net_rx_post(rig, fake_buffer(rig->machine, BUFFER_LEN + HEADER));
+        net_peer_send(rig, HEADER + 60, i);
+    }
+    fake_queue_kick(rig->rx);
+    for (uint32_t i = 0; i < count; i++)
+        fake_queue_wait(rig->rx);
+    return enters(rig) - before;
+}
+
+/* One for a batch, and a few to be woken and to sleep. */
+Test(virtio_net, batches_of_frames_cost_a_system_call_each)
+{
+    uint64_t one, many;
+    struct net_rig rig;
+
+    net_rig_start(&rig, MERGEABLE);
+    (void)enters_of_transmits(&rig, 1);
+    one = enters_of_transmits(&rig, 1);
+    many = enters_of_transmits(&rig, 128);
+    cr_assert_leq(many, one + 4, "%llu for 128 frames, %llu for one", (unsigned long long)many,
+                  (unsigned long long)one);
+    /* The size of a batch of reads follows the traffic. */
+    (void)enters_of_receives(&rig, 64);
+    many = enters_of_receives(&rig, 64);
+    cr_assert_leq(many, 64 / 4, "%llu for 64 frames", (unsigned long long)many);
+    net_rig_end(&rig);
+}
+
 /* ---- reset ---- */
 
 Test(virtio_net, hostile_12_reset_with_frames_in_flight_both_ways)

@@ -1,6 +1,10 @@
 #include "net_rig.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,12 +13,14 @@ const struct net_config net_default_config = {
     .name = "net0", .mac = {2, 0, 0, 1, 2, 3}, .has_mac = true};
 void net_rig_attach(struct net_rig *rig, const struct net_config *config, const struct tap *tap)
 {
+    struct virtio_context context;
     struct virtio_device *device;
     struct err err;
 
     rig->machine = fake_machine_create();
-    cr_assert_eq(virtio_net_create(&device, &rig->machine->context, config, tap, &err), 0, "%s",
-                 err.text);
+    context = rig->machine->context;
+    context.packed_queue = !config->vhost_path; /* which refuses them, up to Linux 6.18 at least */
+    cr_assert_eq(virtio_net_create(&device, &context, config, tap, &err), 0, "%s", err.text);
     rig->driver = fake_driver_attach(rig->machine, device);
     rig->rx = &rig->driver->queues[RX];
     rig->tx = &rig->driver->queues[TX];
@@ -30,6 +36,29 @@ void net_rig_socket(struct net_rig *rig, const struct net_config *config)
     tap.fds[0] = fds[0];
     rig->peer = fds[1];
     net_rig_attach(rig, config, &tap);
+}
+
+void net_rig_tap(struct net_rig *rig, const struct net_config *config, uint16_t queue_count)
+{
+    const struct tap_config tap_config = {.name = "tap0", .queue_count = queue_count};
+    struct tap tap;
+    struct err err;
+
+    if (unshare(CLONE_NEWNET) || access("/dev/net/tun", R_OK | W_OK))
+        cr_skip_test("needs root and /dev/net/tun, to make an interface");
+    cr_assert_eq(tap_open(&tap, &tap_config, &err), 0, "%s", err.text);
+    net_rig_attach(rig, config, &tap);
+    rig->control = &rig->driver->queues[2UL * queue_count];
+}
+
+void net_rig_packet_socket(struct net_rig *rig)
+{
+    struct sockaddr_ll addr = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
+
+    rig->peer = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_ALL));
+    cr_assert_geq(rig->peer, 0);
+    addr.sll_ifindex = (int)if_nametoindex("tap0");
+    cr_assert_eq(bind(rig->peer, (struct sockaddr *)&addr, sizeof(addr)), 0);
 }
 
 void net_rig_start(struct net_rig *rig, uint64_t features)
@@ -58,6 +87,29 @@ bool net_is_frame(const uint8_t *bytes, size_t len, uint32_t seed)
 
     net_fill_frame(expected, len, seed);
     return !memcmp(bytes + HEADER, expected + HEADER, len - HEADER);
+}
+
+void net_make_flow(uint8_t *frame, uint16_t flow)
+{
+    static const uint8_t start[] = {2,  0, 0, 1, 2, 3,  2,  0, 0, 9,  9, 9, 8, 0,  0x45, 0, 0,
+                                    46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0,    0, 2};
+
+    memset(frame, 0, FLOW_FRAME_LEN);
+    memcpy(frame, start, sizeof(start));
+    frame[34] = (uint8_t)(flow >> 8);
+    frame[35] = (uint8_t)flow;
+    frame[37] = 53;
+    frame[39] = 26;
+}
+
+bool net_is_flow(const uint8_t *frame)
+{
+    return frame[12] == 8 && frame[13] == 0 && frame[23] == 17 && frame[37] == 53;
+}
+
+uint16_t net_flow_of(const uint8_t *frame)
+{
+    return (uint16_t)(frame[34] << 8 | frame[35]);
 }
 
 void net_peer_send(struct net_rig *rig, size_t len, uint32_t seed)

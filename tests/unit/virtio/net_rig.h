@@ -17,7 +17,12 @@
 #define MERGEABLE     BIT(VIRTIO_NET_F_MRG_RXBUF)
 #define CONTROL       (BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR))
 
-enum { HEADER = TAP_HEADER_SIZE, BUFFER_LEN = 1526, FRAME_MAX = 65562 + HEADER };
+enum {
+    HEADER = TAP_HEADER_SIZE,
+    BUFFER_LEN = 1526,
+    FRAME_MAX = 65562 + HEADER,
+    FLOW_FRAME_LEN = 60
+};
 enum { RX, TX };
 
 /*
@@ -36,11 +41,19 @@ extern const struct net_config net_default_config;
 
 void net_rig_attach(struct net_rig *rig, const struct net_config *config, const struct tap *tap);
 void net_rig_socket(struct net_rig *rig, const struct net_config *config);
+/* Its tap is an interface "tap0" in a network namespace of the test's own; skips where that cannot
+ * be. The peer is a packet socket on it, if asked for. */
+void net_rig_tap(struct net_rig *rig, const struct net_config *config, uint16_t queue_count);
+void net_rig_packet_socket(struct net_rig *rig);
 void net_rig_start(struct net_rig *rig, uint64_t features);
 void net_rig_end(struct net_rig *rig);
 /* Bytes that tell which frame they are of. */
 void net_fill_frame(uint8_t *frame, size_t len, uint32_t seed);
 bool net_is_frame(const uint8_t *bytes, size_t len, uint32_t seed);
+/* An IPv4 and UDP frame of one flow, as far as a tap looks at it; without header. */
+void net_make_flow(uint8_t *frame, uint16_t flow);
+bool net_is_flow(const uint8_t *frame);
+uint16_t net_flow_of(const uint8_t *frame);
 /* From the network to the tap. `len` includes the header. */
 void net_peer_send(struct net_rig *rig, size_t len, uint32_t seed);
 /* What the tap gave to the network; -1: nothing. */

@@ -1,12 +1,8 @@
 /* The network device on a tap interface, in a network namespace of the test's own. */
-#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <linux/ethtool.h>
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <linux/virtio_config.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -16,26 +12,7 @@
 
 static void rig_tap(struct net_rig *rig, uint16_t queue_count)
 {
-    const struct tap_config config = {.name = "tap0", .queue_count = queue_count};
-    struct tap tap;
-    struct err err;
-
-    if (unshare(CLONE_NEWNET) || access("/dev/net/tun", R_OK | W_OK))
-        cr_skip_test("needs root and /dev/net/tun, to make an interface");
-    cr_assert_eq(tap_open(&tap, &config, &err), 0, "%s", err.text);
-    net_rig_attach(rig, &net_default_config, &tap);
-    rig->control = &rig->driver->queues[2UL * queue_count];
-}
-
-/* The host's end: a packet socket on the interface. */
-static void open_packet_socket(struct net_rig *rig)
-{
-    struct sockaddr_ll addr = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
-
-    rig->peer = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_ALL));
-    cr_assert_geq(rig->peer, 0);
-    addr.sll_ifindex = (int)if_nametoindex("tap0");
-    cr_assert_eq(bind(rig->peer, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    net_rig_tap(rig, &net_default_config, queue_count);
 }
 
 static uint32_t feature_of_interface(uint32_t command)
@@ -61,6 +38,7 @@ Test(virtio_net, offloads_of_the_tap_follow_the_driver)
     for (int round = 0; round < 2; round++) {
         fake_driver_start(rig.driver, offloads, 0);
         cr_assert_eq(rig.driver->features & offloads, offloads);
+        fake_machine_run(rig.machine, 5); /* they are set on another thread */
         cr_assert_eq(feature_of_interface(ETHTOOL_GTXCSUM), 1);
         cr_assert_eq(feature_of_interface(ETHTOOL_GTSO), 1);
         cr_assert_eq(net_control_run(&rig, VIRTIO_NET_CTRL_GUEST_OFFLOADS,
@@ -124,25 +102,6 @@ Test(virtio_net, features_need_those_they_build_on)
     net_rig_end(&rig);
 }
 
-/* An IPv4 and UDP frame of one flow, as far as the tap looks at it. */
-static void make_flow(uint8_t *frame, uint16_t flow)
-{
-    static const uint8_t start[] = {2,  0, 0, 1, 2, 3,  2,  0, 0, 9,  9, 9, 8, 0,  0x45, 0, 0,
-                                    46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0,    0, 2};
-
-    memset(frame, 0, 60);
-    memcpy(frame, start, sizeof(start));
-    frame[34] = (uint8_t)(flow >> 8);
-    frame[35] = (uint8_t)flow;
-    frame[37] = 53;
-    frame[39] = 26;
-}
-
-static bool is_flow(const uint8_t *frame)
-{
-    return frame[12] == 8 && frame[13] == 0 && frame[23] == 17 && frame[37] == 53;
-}
-
 static void rx_post_many(struct net_rig *rig, struct fake_queue *queue)
 {
     for (int i = 0; i < 200; i++) {
@@ -164,7 +123,7 @@ static unsigned flows_received(struct net_rig *rig, struct fake_queue *queue, ui
         uint16_t id = queue->used->ring[queue->used_idx % queue->size].id;
         const uint8_t *bytes = gmem_ptr(rig->machine->mem, gpa(queue->desc[id].addr), 100);
 
-        if (is_flow(bytes + HEADER)) {
+        if (net_is_flow(bytes + HEADER)) {
             uint16_t flow = (uint16_t)(bytes[HEADER + 34] << 8 | bytes[HEADER + 35]);
 
             cr_assert_gt(flow, *last);
@@ -181,7 +140,7 @@ static void send_flows(struct net_rig *rig, unsigned first, unsigned count)
     uint8_t frame[60];
 
     for (unsigned i = 0; i < count; i++) {
-        make_flow(frame, (uint16_t)(first + i));
+        net_make_flow(frame, (uint16_t)(first + i));
         cr_assert_eq(send(rig->peer, frame, sizeof(frame), 0), sizeof(frame));
     }
 }
@@ -209,9 +168,10 @@ Test(virtio_net, queue_pairs_are_used_as_far_as_the_driver_said)
 
     rig_tap(&rig, 2);
     fake_driver_start(rig.driver, CONTROL | BIT(VIRTIO_NET_F_MQ), 0);
-    open_packet_socket(&rig);
+    net_rig_packet_socket(&rig);
     rx_post_many(&rig, &rig.driver->queues[0]);
     rx_post_many(&rig, &rig.driver->queues[2]);
+    fake_machine_run(rig.machine, 5); /* until one pair is in use */
     for (int i = 0; i < 3; i++) {
         struct flow_wait wait = {.rig = &rig, .wanted = 32};
 
@@ -250,15 +210,15 @@ Test(virtio_net, control_queue_follows_the_first_pair_without_multiqueue)
     net_rig_end(&rig);
 }
 
+/* True ever after: the executor asks again. */
 static bool flow_left(void *arg)
 {
     struct net_rig *rig = arg;
-    ssize_t len;
 
-    while ((len = recv(rig->peer, rig->frame, sizeof(rig->frame), 0)) >= 0)
-        if (len == 60 && is_flow(rig->frame))
-            return true;
-    return false;
+    while (!net_is_flow(rig->frame))
+        if (recv(rig->peer, rig->frame, sizeof(rig->frame), 0) < 0)
+            return false;
+    return true;
 }
 
 Test(virtio_net, frames_reach_the_host_through_a_tap)
@@ -268,9 +228,10 @@ Test(virtio_net, frames_reach_the_host_through_a_tap)
 
     rig_tap(&rig, 1);
     fake_driver_start(rig.driver, MERGEABLE | RING_FEATURES | BIT(VIRTIO_NET_F_CSUM), 0);
-    open_packet_socket(&rig);
+    net_rig_packet_socket(&rig);
+    memset(rig.frame, 0, sizeof(rig.frame));
     good = fake_buffer(rig.machine, HEADER + 60);
-    make_flow(good.host + HEADER, 7);
+    net_make_flow(good.host + HEADER, 7);
     /* A checksum far outside the frame, and segments of nothing: the kernel refuses them. */
     bad = fake_buffer(rig.machine, HEADER + 60);
     memcpy(bad.host, good.host, bad.len);
@@ -294,7 +255,7 @@ Test(virtio_net, frames_from_the_host_come_in_order_through_a_tap)
 
     rig_tap(&rig, 1);
     fake_driver_start(rig.driver, MERGEABLE | RING_FEATURES, 0);
-    open_packet_socket(&rig);
+    net_rig_packet_socket(&rig);
     rx_post_many(&rig, rig.rx);
     wait.rig = &rig;
     for (int i = 0; i < 3; i++) {

@@ -52,17 +52,17 @@ Test(options, defaults_boot_a_kernel_with_a_console)
 
 Test(options, everything_at_once)
 {
-    struct parsed *p =
-        parse("-m 2G --cpus 4 -p console=ttyS0 --params quiet -i initrd --block a.img,ro,root,id=X "
-              "-b path=b.img,direct,queues=3,packed-queue,in-order,block-size=4096,bw=10M,"
-              "bw-burst=1G,ops=500,ops-burst=7 "
-              "--net packed-queue=true,tap-name=t0,mac=52:54:00:00:00:01 "
-              "--net tap-fd=7,vq-pairs=2,mtu=9000,transport=mmio --serial type=file,path=out,num=2 "
-              "--serial "
-              "type=pty,hardware=virtio-console,console,packed-queue "
-              "--rng packed-queue --no-rng --exit-on-reset --poll-us 0 "
-              "--register-memory "
-              "--log-level debug --kvm-device /dev/other vmlinuz");
+    struct parsed *p = parse(
+        "-m 2G --cpus 4 -p console=ttyS0 --params quiet -i initrd --block a.img,ro,root,id=X "
+        "-b path=b.img,direct,queues=3,packed-queue,in-order,block-size=4096,bw=10M,"
+        "bw-burst=1G,ops=500,ops-burst=7 "
+        "--net packed-queue=true,tap-name=t0,mac=52:54:00:00:00:01 "
+        "--net tap-fd=7,vq-pairs=2,mtu=9000,transport=mmio,vhost --serial type=file,path=out,num=2 "
+        "--serial "
+        "type=pty,hardware=virtio-console,console,packed-queue "
+        "--rng packed-queue --no-rng --exit-on-reset --poll-us 0 "
+        "--register-memory "
+        "--log-level debug --kvm-device /dev/other vmlinuz");
     const struct run_config *c = &p->config;
 
     cr_assert_eq(p->ret, 0, "%s", p->err.text);
@@ -93,6 +93,7 @@ Test(options, everything_at_once)
     cr_assert_eq(c->nets[1].tap_fd, 7);
     cr_assert_eq(c->nets[1].pair_count, 2);
     cr_assert_eq(c->nets[1].mtu, 9000);
+    cr_assert(!c->nets[0].vhost && c->nets[1].vhost);
     cr_assert_eq(c->nets[0].transport, TRANSPORT_PCI);
     cr_assert_eq(c->nets[1].transport, TRANSPORT_MMIO);
     cr_assert_eq(c->serial_count, 2);
