@@ -19,7 +19,7 @@ bench-async: $(O)/bench-async
 bench-smoke: $(O)/bench-async $(O)/bench-start build/ringvm
 	tests/bench/run $<
 	tests/bench/run-guest build/ringvm $(O)/gen/bench-guest $(O)/bench-start
-	tests/bench/compare
+	tests/bench/documents
 
 KVM_BENCH_OBJ := $(call obj,bench/kvm.c)
 

@@ -73,7 +73,7 @@ void report_print_row(const struct report_row *row, FILE *out)
 
     fprintf(out, "%-22s %12.2f %12.2f %12.2f  %-12s", row->name, ours.median, ours.min, ours.max,
             row->unit);
-    if (row->reference && row->other.count) {
+    if (row->reference && report_median(&row->other) > 0) {
         double ratio = ours.median / report_median(&row->other);
 
         fprintf(out, " %7.*f of %s (%.2f)", decimals_of(ratio), ratio, row->reference,

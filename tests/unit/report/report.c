@@ -126,6 +126,27 @@ Test(report, a_row_shows_its_ratio_and_what_it_is_measured_against)
     free(text);
 }
 
+Test(report, a_reference_of_zero_gives_no_ratio)
+{
+    static struct report report;
+    struct report_row *row = report_add(&report, "idle", "%", "somebody");
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    json_t *root;
+
+    cr_assert_not_null(out);
+    report_sample(&row->ours, 1);
+    report_sample(&row->other, 0);
+    report_print_row(row, out);
+    fclose(out);
+    cr_assert_null(strstr(text, "of somebody"), "%s", text);
+    root = written_and_read(&report);
+    cr_assert(json_is_null(json_object_get(json_array_get(root, 0), "ratio")));
+    json_decref(root);
+    free(text);
+}
+
 Test(json_file, an_error_names_the_file)
 {
     struct err err = {""};
