@@ -29,8 +29,10 @@
 #include "exec/executor.h"
 #include "exec/op.h"
 #include "exec/task.h"
+#include "exec/timer.h"
 #include "exec/watch.h"
 #include "mem/gmem.h"
+#include "virtio/moderation.h"
 #include "virtio/queue.h"
 #include "virtio/rate_limit.h"
 
@@ -171,6 +173,10 @@ struct virtio_queue {
     struct list in_flight;
     bool is_stopping; /* alone: the device runs on without it */
     struct bus_access *stop_access;
+    struct moderation moderation;
+    struct timer window;  /* until its end an interrupt that is due may wait */
+    uint32_t unsignalled; /* requests done since the last interrupt */
+    bool interrupt_is_due;
 };
 
 /* How the core reaches the driver. */

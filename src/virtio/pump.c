@@ -81,6 +81,7 @@ void virtio_request_done(struct task *task)
 
     list_remove(&request->in_flight_link);
     virtio_queue_push(queue, &request->chain, request->used_len);
+    queue->unsignalled++;
     pool_put(queue, request);
     task_wake(&queue->pump);
 }
@@ -92,10 +93,32 @@ static bool queue_is_stopping(const struct virtio_queue *queue)
     return queue->is_stopping || virtio_device_is_stopping(queue->device);
 }
 
+/* Whether an interrupt that is due waits for more completions; then a timer wakes the pump. */
+static bool interrupt_waits(struct virtio_queue *queue)
+{
+    uint64_t window_ns = moderation_window_ns(&queue->moderation);
+
+    if (queue->unsignalled >= MODERATION_BATCH || timer_has_fired(&queue->window))
+        return false;
+    if (!timer_is_armed(&queue->window) && window_ns)
+        timer_arm(&queue->window, &queue->pump,
+                  executor_now_ns(queue->device->context.executor) + window_ns);
+    return timer_is_armed(&queue->window);
+}
+
+/* Publishes at once; the interrupt may come later. */
 static void queue_flush(struct virtio_queue *queue)
 {
-    if (virtq_flush(&queue->vq))
-        virtio_queue_interrupt(queue);
+    queue->interrupt_is_due |= virtq_flush(&queue->vq);
+    if (!queue->interrupt_is_due || interrupt_waits(queue))
+        return;
+    if (queue->spec->requests)
+        moderation_signalled(&queue->moderation, queue->unsignalled,
+                             executor_now_ns(queue->device->context.executor));
+    timer_cancel(&queue->window);
+    queue->interrupt_is_due = false;
+    queue->unsignalled = 0;
+    virtio_queue_interrupt(queue);
 }
 
 static void doorbell_arm(struct virtio_queue *queue)
@@ -127,6 +150,9 @@ static bool watch_rearm(struct watch *watch)
 {
     struct virtio_queue *queue = container_of(watch, struct virtio_queue, watch);
 
+    /* The end of the window wakes the pump, which looks: until then the driver need not kick. */
+    if (timer_is_armed(&queue->window))
+        return false;
     if (queue->verdict != VIRTIO_PUMP_EMPTY || !virtq_notify_enable(&queue->vq))
         return false;
     task_wake(&queue->pump);
@@ -161,6 +187,7 @@ static void pump_stop(struct virtio_queue *queue)
     watch_stop(&queue->watch);
     if (queue->spec->limit)
         rate_limit_leave(queue->spec->limit, &queue->rate_waiter);
+    timer_cancel(&queue->window);
     op_cancel(&queue->doorbell_op);
     list_for_each (link, &queue->in_flight) {
         struct virtio_request *request = container_of(link, struct virtio_request, in_flight_link);
@@ -246,6 +273,9 @@ void queue_start(struct virtio_queue *queue)
 {
     virtio_device_hold(queue->device);
     queue->doorbell_op = (struct op){0};
+    queue->moderation = (struct moderation){0};
+    queue->interrupt_is_due = false;
+    queue->unsignalled = 0;
     task_spawn(&queue->pump, queue->device->context.executor, &pump_type);
 }
 

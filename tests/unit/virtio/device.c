@@ -911,3 +911,71 @@ Test(virtio_device, many_resets_under_load_leave_a_working_device)
     assert_echo_works(&f);
     fixture_destroy(&f);
 }
+
+/* ---- interrupt moderation ---- */
+
+static struct virtio_queue *moderated_queue(struct fixture *f)
+{
+    struct virtio_queue *queue;
+
+    fake_driver_start(f->driver, EVENT_IDX, 64);
+    settle(f);
+    queue = &f->echo->device.queues[ECHO_QUEUE];
+    queue->moderation = (struct moderation){.settled = 3, .tried = 3};
+    return queue;
+}
+
+static bool has_interrupted(void *arg)
+{
+    return fake_driver_messages(arg, ECHO_QUEUE + 1) != 0;
+}
+
+Test(virtio_device, an_interrupt_may_wait_for_more_but_the_window_ends)
+{
+    struct fixture f = fixture_create();
+    struct virtio_queue *queue = moderated_queue(&f);
+    uint16_t head;
+    uint32_t len;
+
+    (void)echo_add(&f);
+    fake_queue_kick(f.queue);
+    settle(&f);
+    cr_assert(fake_queue_take(f.queue, &head, &len), "published at once");
+    if (timer_is_armed(&queue->window)) {
+        cr_assert_not(has_interrupted(f.driver));
+        cr_assert_not(queue->watch.type->rearm(&queue->watch), "the executor may sleep");
+        cr_assert_not(queue->vq.notify_enabled, "the driver need not kick: the pump will look");
+    }
+    fake_machine_run_until(f.machine, has_interrupted, f.driver);
+    cr_assert_not(timer_is_armed(&queue->window));
+    fixture_destroy(&f);
+}
+
+Test(virtio_device, a_full_batch_does_not_wait_for_the_end_of_the_window)
+{
+    struct fixture f = fixture_create();
+    struct virtio_queue *queue = moderated_queue(&f);
+
+    for (int i = 0; i < MODERATION_BATCH; i++)
+        (void)echo_add(&f);
+    fake_queue_kick(f.queue);
+    settle(&f);
+    cr_assert_eq(fake_driver_messages(f.driver, ECHO_QUEUE + 1), 1);
+    cr_assert_not(timer_is_armed(&queue->window));
+    fixture_destroy(&f);
+}
+
+Test(virtio_device, a_reset_does_not_wait_for_the_end_of_the_window)
+{
+    struct fixture f = fixture_create();
+    struct virtio_queue *queue = moderated_queue(&f);
+
+    (void)echo_add(&f);
+    fake_queue_kick(f.queue);
+    settle(&f);
+    fake_driver_reset(f.driver);
+    cr_assert_not(timer_is_armed(&queue->window));
+    fake_driver_start(f.driver, EVENT_IDX, 64);
+    assert_echo_works(&f);
+    fixture_destroy(&f);
+}

@@ -1,0 +1,43 @@
+/*
+ * Interrupt moderation of a queue: how long the interrupt for a completed request may wait for the
+ * next ones.
+ *
+ * Each interrupt costs the guest an exit or two, and a kick that it would not need while the device
+ * still looks. One for many requests is the gain, the latency of the first is the price, and which
+ * is larger nobody can tell beforehand: it depends on the guest's depth, on the disk, and on what
+ * an exit costs here (1 us, or 100 in nested emulation). So it is tried: now and then another
+ * window is in use for an epoch of requests, and stays if requests come faster. What fails is tried
+ * again ever more rarely. A window that gathers nothing (a guest that has one request at a time) is
+ * given up within a few requests.
+ *
+ * Pure arithmetic on the caller's clock; any one thread at a time.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    MODERATION_EPOCH = 128,         /* requests, at least */
+    MODERATION_EPOCH_NS = 2000000,  /* and time */
+    MODERATION_BATCH = 16,          /* requests that wait for no more */
+    MODERATION_IDLE_NS = 100000000, /* nothing is learnt from an epoch with such a gap */
+};
+
+/* Zeroed: no window yet. */
+struct moderation {
+    uint64_t epoch_begin_ns;
+    uint64_t last_ns;
+    uint32_t count;        /* requests of this epoch */
+    uint32_t single_count; /* interrupts in a row for one request */
+    uint32_t base_ns;      /* for each request, in the last epoch with the settled window */
+    uint16_t wait;         /* epochs until the next trial */
+    uint16_t patience;     /* epochs before the trial after that */
+    uint8_t settled;       /* index of the window that was best */
+    uint8_t tried;         /* of the one that is in use now */
+    uint8_t next;          /* of the one that was tried last */
+};
+
+/* How long an interrupt may wait now, from the first completion it is for. */
+uint64_t moderation_window_ns(const struct moderation *moderation);
+/* An interrupt for `count` requests is due and goes out now. */
+void moderation_signalled(struct moderation *moderation, uint32_t count, uint64_t now_ns);

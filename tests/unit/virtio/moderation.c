@@ -1,0 +1,131 @@
+/* Interrupt moderation against guests that are arithmetic: what it settles on, and what it costs to
+ * find out. */
+#include <criterion/criterion.h>
+
+#include "base/arith.h"
+#include "base/clock.h"
+#include "virtio/moderation.h"
+
+/* A guest with one processor, and a disk that answers at once. */
+struct guest {
+    struct moderation moderation;
+    uint32_t depth;
+    uint64_t request_ns;   /* the guest's own work for each */
+    uint64_t interrupt_ns; /* what an interrupt costs it, exits and all */
+    uint64_t kick_ns;
+    uint64_t now_ns;
+    uint64_t requests;
+    uint64_t interrupts;
+};
+
+/*
+ * The guest makes requests up to its depth; each is done at once. The interrupt comes when the
+ * device says so, or when the guest has nothing else to do but to wait for it.
+ */
+static void guest_run(struct guest *guest, uint64_t end_ns)
+{
+    while (guest->now_ns < end_ns) {
+        uint64_t window_ns = moderation_window_ns(&guest->moderation);
+        uint64_t due_ns = 0;
+        uint32_t done = 0;
+
+        for (;;) {
+            /* While the device looks at the queue anyway nobody kicks it. */
+            guest->now_ns += guest->request_ns + (done ? 0 : guest->kick_ns);
+            if (!done++)
+                due_ns = guest->now_ns + window_ns;
+            if (!window_ns || done == MODERATION_BATCH || guest->now_ns >= due_ns)
+                break;
+            if (done == guest->depth) {
+                guest->now_ns = due_ns;
+                break;
+            }
+        }
+        moderation_signalled(&guest->moderation, done, guest->now_ns);
+        guest->now_ns += guest->interrupt_ns;
+        guest->requests += done;
+        guest->interrupts++;
+    }
+}
+
+static uint64_t per_request_ns(struct guest *guest, uint64_t duration_ns)
+{
+    uint64_t begin_ns = guest->now_ns, requests = guest->requests;
+
+    guest_run(guest, begin_ns + duration_ns);
+    return (guest->now_ns - begin_ns) / (guest->requests - requests);
+}
+
+Test(moderation, nothing_waits_at_first)
+{
+    cr_assert_eq(moderation_window_ns(&(struct moderation){0}), 0);
+}
+
+/* Costs of a guest in microseconds, and what a request costs at most once it is settled. */
+static void settles(const struct guest *costs, uint64_t most_us)
+{
+    struct guest guest = *costs;
+    uint64_t ns;
+
+    guest.now_ns = NS_PER_S;
+    guest.request_ns *= NS_PER_US;
+    guest.interrupt_ns *= NS_PER_US;
+    guest.kick_ns *= NS_PER_US;
+    guest_run(&guest, 3 * NS_PER_S);
+    ns = per_request_ns(&guest, 5 * NS_PER_S);
+    cr_assert_leq(ns, most_us * NS_PER_US * 101 / 100, "%llu ns for each request",
+                  (unsigned long long)ns);
+}
+
+Test(moderation, many_requests_share_an_interrupt_where_it_is_dear)
+{
+    settles(&(struct guest){.depth = 32, .request_ns = 120, .interrupt_ns = 200, .kick_ns = 100},
+            275); /* 420 without */
+}
+
+Test(moderation, many_requests_share_an_interrupt_where_it_is_cheap)
+{
+    settles(&(struct guest){.depth = 32, .request_ns = 3, .interrupt_ns = 4, .kick_ns = 2},
+            5); /* 9 without */
+}
+
+/* Each would wait for the end of every window. */
+Test(moderation, a_guest_with_one_request_at_a_time_does_not_wait)
+{
+    settles(&(struct guest){.depth = 1, .request_ns = 5, .interrupt_ns = 4, .kick_ns = 2}, 11);
+    settles(&(struct guest){.depth = 1, .request_ns = 200, .interrupt_ns = 200, .kick_ns = 100},
+            500);
+}
+
+Test(moderation, a_guest_with_two_requests_at_a_time_does_not_wait_long)
+{
+    settles(&(struct guest){.depth = 2, .request_ns = 5, .interrupt_ns = 4, .kick_ns = 2}, 12);
+}
+
+Test(moderation, what_was_good_for_many_is_given_up_when_there_is_one)
+{
+    struct guest guest = {.depth = 32,
+                          .request_ns = 3 * NS_PER_US,
+                          .interrupt_ns = 4 * NS_PER_US,
+                          .kick_ns = 2 * NS_PER_US,
+                          .now_ns = NS_PER_S};
+
+    guest_run(&guest, 2 * NS_PER_S);
+    cr_assert_neq(moderation_window_ns(&guest.moderation), 0);
+    guest.depth = 1;
+    guest_run(&guest, guest.now_ns + 20 * NS_PER_MS);
+    cr_assert_eq(moderation_window_ns(&guest.moderation), 0);
+}
+
+/* One interrupt after a pause of a second says nothing about the window. */
+Test(moderation, nothing_is_learnt_from_a_pause)
+{
+    struct moderation moderation = {0};
+    uint64_t now_ns = NS_PER_S;
+
+    for (int i = 0; i < 10 * MODERATION_EPOCH; i++) {
+        now_ns += MODERATION_IDLE_NS + 1;
+        moderation_signalled(&moderation, 1, now_ns);
+        cr_assert_eq(moderation_window_ns(&moderation), 0);
+    }
+}
