@@ -203,7 +203,8 @@ int kernel_parse(struct kernel *kernel, const struct boot_file *file, const stru
             return zboot_parse(kernel, &zboot, mem, err);
     }
     for (size_t i = 0; i < array_count(packings); i++)
-        if (head_size >= sizeof(image) && !memcmp(head, packings[i].magic, packings[i].magic_len))
+        if (head_size >= packings[i].magic_len &&
+            !memcmp(head, packings[i].magic, packings[i].magic_len))
             return packed_parse(kernel, packings[i].format, mem, err);
     if (head_size >= SELFMAG && !memcmp(head, ELFMAG, SELFMAG))
         return elf_kernel_parse(kernel, mem, err);

@@ -142,7 +142,7 @@ Test(kernel, lz4_is_unpacked)
     memcpy(packed + size, "size", 4);
     expect_image(packed, size + 4, &image);
     expect(packed, size / 2, -ENODATA, "cut short");
-    memset(packed + 4, 0xff, 3);
+    memset(packed + 4, 0xff, 2);
     expect(packed, size, -ENODATA, "cut short");
     memset(packed + 4, 0xff, 4);
     expect(packed, size, -ENOEXEC, "damaged");
