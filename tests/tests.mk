@@ -9,7 +9,7 @@ $(O)/unit: $(TEST_OBJ) $(OBJ)
 
 .PHONY: unit asan tsan stress-unit
 # Where another architecture's programs run.
-ON_ARCH := $(if $(CROSS),tests/host/run --arch $(ARCH) --)
+ON_ARCH := $(if $(CROSS),tests/host/run --arch $(ARCH) --timeout 600 --attempts 2 --)
 unit: $(O)/unit
 	$(ON_ARCH) env LSAN_OPTIONS=suppressions=tests/unit/lsan.supp:print_suppressions=0 \
 	  timeout -k 10 900 $(O)/unit $(UNIT_FLAGS)
@@ -54,7 +54,14 @@ test: deps
 	$(MAKE) bench-smoke
 	$(MAKE) -j$(JOBS) lint
 	$(MAKE) guest
-test-all: test
+# The other architecture: that it builds, its unit tests, and guests with disks and network; on an emulated host.
+.PHONY: test-aarch64
+test-aarch64:
+	$(MAKE) ARCH=aarch64 deps
+	$(MAKE) -j$(JOBS) ARCH=aarch64 all build/aarch64/release/unit
+	$(MAKE) ARCH=aarch64 unit
+	ARCH=aarch64 tests/guest/run userspace/6.12/1 userspace/6.12/4 device-tree/6.12/1 disks net reboot
+test-all: test test-aarch64
 	$(MAKE) stress-unit
 	$(MAKE) valgrind
 	$(MAKE) guest-all

@@ -20,7 +20,10 @@ needed() {
     local names name
     names=$(xargs readelf --wide --dynamic --program-headers 2>/dev/null |
         sed -nE 's,.*\((NEEDED)\).*\[(.*)\],\2,p; s,.*interpreter: .*/([^/]*)\],\1,p' | sort -u)
-    for name in $names; do (cd "$root" && ls -d "usr/lib/$name" usr/lib/*-linux-gnu/"$name" 2>/dev/null || true); done
+    # A package's private ones are one folder deeper.
+    for name in $names; do
+        (cd "$root" && ls -d "usr/lib/$name" usr/lib/*-linux-gnu/{,*/}"$name" 2>/dev/null || true)
+    done
 }
 
 if [[ $root ]]; then
