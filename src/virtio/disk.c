@@ -225,7 +225,7 @@ static int measure_file(struct disk *disk, const struct stat *status, struct err
         if (ret)
             return err_set(err, ret, "disk %s: cannot set its flags", disk->path);
         if (set_flags(disk, O_DIRECT, 0))
-            log_debug("disk %s: this kernel writes tmpfs from worker threads", disk->path);
+            log_debug("disk %s: has no O_DIRECT, so worker threads write it", disk->path);
     }
     return 0;
 }

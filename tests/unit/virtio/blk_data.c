@@ -2,10 +2,12 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/virtio_config.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/arith.h"
@@ -137,15 +139,32 @@ static unsigned worker_count(void)
     return count;
 }
 
+/* A file with a name: what memfd_create makes has no O_DIRECT. */
+static void tmpfs_rig_start(struct blk_rig *rig)
+{
+    char path[] = "/dev/shm/ringvm-blk-XXXXXX";
+    struct statfs fs;
+
+    blk_rig_image(rig, 0);
+    close(rig->fd);
+    rig->fd = mkostemp(path, O_CLOEXEC);
+    if (rig->fd < 0 || fstatfs(rig->fd, &fs) || fs.f_type != TMPFS_MAGIC ||
+        fcntl(rig->fd, F_SETFL, O_DIRECT)) {
+        unlink(path);
+        cr_skip_test("needs a tmpfs with O_DIRECT in /dev/shm, which Linux 6.6 has");
+    }
+    cr_assert_eq(ftruncate(rig->fd, (off_t)DISK_SIZE), 0);
+    snprintf(rig->path, sizeof(rig->path), "%s", path);
+    blk_rig_start(rig);
+    unlink(path);
+}
+
 Test(virtio_blk, memory_is_read_and_written_without_worker_threads)
 {
     struct fake_buffer buffer;
     struct blk_rig rig;
 
-    blk_rig_image(&rig, DISK_SIZE);
-    if (fcntl(rig.fd, F_SETFL, O_DIRECT))
-        cr_skip_test("tmpfs of this kernel has no O_DIRECT; Linux 6.6 has");
-    blk_rig_start(&rig);
+    tmpfs_rig_start(&rig);
     buffer = fake_buffer(rig.machine, 64 * SECTOR);
     for (uint32_t offset = 0; offset < 8; offset++) {
         struct fake_buffer odd = {gpa(buffer.addr.addr + offset), 63 * SECTOR,
