@@ -50,7 +50,8 @@ struct net {
     struct net_backend backend;
     struct net_settings wanted; /* of the backend */
     struct virtio_net_config config;
-    uint8_t mac[ETH_ALEN];  /* the device's own: the driver may set another until the next reset */
+    uint8_t mac[ETH_ALEN]; /* the device's own: the driver may set another until the next reset */
+    struct rate_limit rx_limit, tx_limit;
     struct net_pair *pairs; /* one per queue of the tap; NULL with vhost */
     struct virtio_queue_spec queue_specs[QUEUE_COUNT_MAX];
     struct virtq_chain command;
@@ -398,6 +399,23 @@ static uint64_t offer(const struct net *net, const struct net_config *config)
     return features;
 }
 
+/* Only transmit queues, which are never the control queue, have a limit here: see net_rx for those
+ * that receive. */
+static void specs_init(struct net *net)
+{
+    uint16_t count = 2 * net->backend.tap.queue_count;
+
+    for (uint16_t i = 0; i < count; i++)
+        net->queue_specs[i] = (struct virtio_queue_spec){
+            .name = i % 2 ? "transmit" : "receive", .size_max = QUEUE_SIZE, .pump = net_pump};
+    for (uint16_t i = 1; rate_limit_is_on(&net->tx_limit) && i < count; i += 2) {
+        net->queue_specs[i].limit = &net->tx_limit;
+        net->queue_specs[i].header_len = TAP_HEADER_SIZE;
+    }
+    net->queue_specs[count] = (struct virtio_queue_spec){
+        .name = "control", .size_max = CONTROL_QUEUE_SIZE, .pump = net_pump};
+}
+
 static int pairs_create(struct net *net, struct err *err)
 {
     const struct tap *tap = &net->backend.tap;
@@ -409,7 +427,8 @@ static int pairs_create(struct net *net, struct err *err)
         struct net_pair *pair = &net->pairs[i];
 
         pair->file = io_file_register(net->device.context.executor, tap->fds[i]);
-        net_rx_init(&pair->rx, &net->device.queues[2UL * i], pair->file);
+        net_rx_init(&pair->rx, &net->device.queues[2UL * i], pair->file,
+                    rate_limit_is_on(&net->rx_limit) ? &net->rx_limit : NULL);
         net_tx_init(&pair->tx, &net->device.queues[2UL * i + 1], pair->file);
     }
     return 0;
@@ -460,11 +479,11 @@ int virtio_net_create(struct virtio_device **out, const struct virtio_context *c
     net->config.status = htole16(VIRTIO_NET_S_LINK_UP);
     net->config.max_virtqueue_pairs = htole16(tap->queue_count);
     net->config.mtu = htole16(config->mtu);
-    for (uint16_t i = 0; i < 2 * tap->queue_count; i++)
-        net->queue_specs[i] = (struct virtio_queue_spec){
-            .name = i % 2 ? "transmit" : "receive", .size_max = QUEUE_SIZE, .pump = net_pump};
-    net->queue_specs[2UL * tap->queue_count] = (struct virtio_queue_spec){
-        .name = "control", .size_max = CONTROL_QUEUE_SIZE, .pump = net_pump};
+    rate_limit_init(&net->rx_limit, &config->rx_limit);
+    rate_limit_init(&net->tx_limit, &config->tx_limit);
+    CHECK(!config->vhost_path ||
+          !(rate_limit_is_on(&net->rx_limit) || rate_limit_is_on(&net->tx_limit)));
+    specs_init(net);
     net->device = (struct virtio_device){
         .ops = &net_ops,
         .name = config->name,

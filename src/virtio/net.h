@@ -23,6 +23,9 @@ struct net_config {
     uint16_t mtu; /* 0: the driver is not told */
     /* VHOST_NET_PATH: the kernel serves the queue pairs; NULL: the executor does. */
     const char *vhost_path;
+    /* Of what the guest gets and gives: frames without their header, all queue pairs together. Not
+     * with vhost. */
+    struct rate_limit_config rx_limit, tx_limit;
 };
 
 /*

@@ -138,6 +138,9 @@ static void slot_deliver(struct net_rx *rx, struct net_rx_slot *slot, uint32_t l
     uint16_t count = 0;
 
     CHECK_CMP(len, <=, slot->capacity);
+    if (rx->limit)
+        rate_limit_charge(rx->limit, rx->queue->device->context.executor, 1,
+                          len - (uint32_t)u64_min(len, TAP_HEADER_SIZE));
     if (len < FRAME_LEN_MIN ||
         (rx->params.is_mergeable && len == slot->capacity && len < rx->params.frame_max)) {
         log_limited(&rx->log_limit, LOG_WARN,
@@ -202,6 +205,8 @@ enum virtio_pump_verdict net_rx_pump(struct net_rx *rx)
     uint16_t full = 0;
 
     if (!rx->is_enabled || rx->has_failed || rx->started)
+        return VIRTIO_PUMP_BLOCKED;
+    if (rx->limit && !rate_limit_admits(rx->limit, &rx->rate_waiter, &rx->queue->pump))
         return VIRTIO_PUMP_BLOCKED;
     while (full < rx->batch) {
         verdict = slot_fill(rx, &rx->slots[full], &budget);
@@ -280,9 +285,11 @@ static void rx_done(struct task *task)
 
 static const struct task_type rx_type = {.name = "net rx", .poll = rx_poll, .done = rx_done};
 
-void net_rx_init(struct net_rx *rx, struct virtio_queue *queue, struct io_file file)
+void net_rx_init(struct net_rx *rx, struct virtio_queue *queue, struct io_file file,
+                 struct rate_limit *limit)
 {
     rx->queue = queue;
+    rx->limit = limit;
     rx->file = file;
 }
 
@@ -306,6 +313,8 @@ void net_rx_start(struct net_rx *rx, const struct net_rx_params *params, bool en
 
 static void read_cancel(struct net_rx *rx)
 {
+    if (rx->limit)
+        rate_limit_leave(rx->limit, &rx->rate_waiter);
     for (uint16_t i = rx->done; i < rx->started; i++)
         op_cancel(&rx->slots[i].op);
 }

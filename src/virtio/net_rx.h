@@ -4,7 +4,9 @@
  * slots and starts a batch of reads; the task hands out what they brought, in order.
  *
  * All reads of a batch but the last give up when there is no frame, and the last one waits: frames
- * keep their order, and a batch costs one submission. Its size follows the traffic.
+ * keep their order, and a batch costs one submission. Its size follows the traffic. A limit admits
+ * batches, and is charged with what they bring; what it does not admit waits in the tap, which
+ * drops what is too much.
  *
  * Executor thread.
  */
@@ -46,6 +48,8 @@ struct net_rx {
     struct task task;
     struct virtio_queue *queue;
     struct io_file file;
+    struct rate_limit *limit; /* NULL: none */
+    struct rate_waiter rate_waiter;
     struct net_rx_params params;
     bool is_enabled;
     bool has_failed;    /* the host's side is gone: no more reads until a reset */
@@ -59,7 +63,9 @@ struct net_rx {
     struct net_rx_slot slots[NET_RX_SLOT_COUNT];
 };
 
-void net_rx_init(struct net_rx *rx, struct virtio_queue *queue, struct io_file file);
+/* `limit` may be NULL. */
+void net_rx_init(struct net_rx *rx, struct virtio_queue *queue, struct io_file file,
+                 struct rate_limit *limit);
 /*
  * DRIVER_OK, and the queue is enabled: spawns the task, which holds the device until net_rx_stop.
  * Reads only while enabled; guest buffers are kept meanwhile.

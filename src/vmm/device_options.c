@@ -188,7 +188,9 @@ enum {
     NET_KEY_PACKED,
     NET_KEY_TRANSPORT,
     NET_KEY_VHOST,
-    NET_KEY_MTU
+    NET_KEY_MTU,
+    NET_KEY_RX_RATES,
+    NET_KEY_TX_RATES = NET_KEY_RX_RATES + RATE_KEY_COUNT,
 };
 static const char *const net_keys[] = {
     [NET_KEY_TAP_NAME] = "tap-name",
@@ -199,6 +201,14 @@ static const char *const net_keys[] = {
     [NET_KEY_TRANSPORT] = "transport",
     [NET_KEY_VHOST] = "vhost",
     [NET_KEY_MTU] = "mtu",
+    [NET_KEY_RX_RATES + RATE_BYTES] = "rx-bw",
+    [NET_KEY_RX_RATES + RATE_BYTES_BURST] = "rx-bw-burst",
+    [NET_KEY_RX_RATES + RATE_OPERATIONS] = "rx-packets",
+    [NET_KEY_RX_RATES + RATE_OPERATIONS_BURST] = "rx-packets-burst",
+    [NET_KEY_TX_RATES + RATE_BYTES] = "tx-bw",
+    [NET_KEY_TX_RATES + RATE_BYTES_BURST] = "tx-bw-burst",
+    [NET_KEY_TX_RATES + RATE_OPERATIONS] = "tx-packets",
+    [NET_KEY_TX_RATES + RATE_OPERATIONS_BURST] = "tx-packets-burst",
 };
 
 static int net_key_apply(struct net_option *net, unsigned key, const char *value, struct err *err)
@@ -226,11 +236,31 @@ static int net_key_apply(struct net_option *net, unsigned key, const char *value
         return transport_parse("--net: transport", value, &net->transport, err);
     case NET_KEY_VHOST:
         return keyval_bool("--net: vhost", value, &net->vhost, err);
-    default: /* NET_KEY_MTU */
+    case NET_KEY_MTU:
         ret = keyval_u64("--net: mtu", value, MTU_MIN, MTU_MAX, &number, err);
         net->mtu = (uint16_t)number;
         return ret;
+    default:
+        if (key < NET_KEY_TX_RATES)
+            return rate_key_apply("--net", &net_keys[NET_KEY_RX_RATES], key - NET_KEY_RX_RATES,
+                                  value, &net->rx_limit, err);
+        return rate_key_apply("--net", &net_keys[NET_KEY_TX_RATES], key - NET_KEY_TX_RATES, value,
+                              &net->tx_limit, err);
     }
+}
+
+static int net_rates_check(const struct net_option *net, struct err *err)
+{
+    bool is_limited = net->rx_limit.bytes.rate || net->rx_limit.operations.rate ||
+                      net->tx_limit.bytes.rate || net->tx_limit.operations.rate;
+    int ret = rate_check("--net", &net_keys[NET_KEY_RX_RATES], &net->rx_limit, err);
+
+    if (!ret)
+        ret = rate_check("--net", &net_keys[NET_KEY_TX_RATES], &net->tx_limit, err);
+    if (!ret && net->vhost && is_limited)
+        ret = err_set(err, -EINVAL,
+                      "--net: vhost has no limits; drop vhost, or limit the tap with tc");
+    return ret;
 }
 
 int net_option_apply(void *arg, char *value, struct err *err)
@@ -253,6 +283,9 @@ int net_option_apply(void *arg, char *value, struct err *err)
         return ret;
     if (!net.tap_name == (net.tap_fd < 0))
         return err_set(err, -EINVAL, "--net: give exactly one of tap-name=NAME and tap-fd=NUMBER");
+    ret = net_rates_check(&net, err);
+    if (ret)
+        return ret;
     config->nets[config->net_count++] = net;
     return 0;
 }

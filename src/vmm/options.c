@@ -156,7 +156,13 @@ static const struct option_def options[] = {
      "  transport=NAME  pci (default) or mmio, which ACPI announces\n"
      "  vhost           the host's kernel moves the frames (vhost-net)\n"
      "  mtu=BYTES       of guest and tap, 68 to 65521 (default: the tap's, and the\n"
-     "                  guest is not told)",
+     "                  guest is not told)\n"
+     "  rx-bw=SIZE      limit of what the guest gets in a second, in MiB, or with\n"
+     "                  K, M or G (default: none); tx-bw of what it sends\n"
+     "  rx-bw-burst=SIZE  so much at once, after a pause (default: a tenth of\n"
+     "                  rx-bw); tx-bw-burst likewise\n"
+     "  rx-packets=COUNT  limit of packets in a second (default: none); tx-packets\n"
+     "  rx-packets-burst=COUNT  so many at once (default: a tenth); tx-packets-burst",
      net_option_apply},
     {0, "serial", "type=TYPE[,KEY...]", true, false,
      "a serial port or console; may be repeated\n"

@@ -44,6 +44,7 @@ struct net_option {
     enum transport transport;
     uint16_t pair_count; /* queue pairs, 1 and up */
     uint16_t mtu;        /* 0: not told to the guest */
+    struct rate_limit_config rx_limit, tx_limit;
 };
 
 enum serial_type { SERIAL_STDOUT, SERIAL_FILE, SERIAL_SINK, SERIAL_PTY, SERIAL_TYPE_COUNT };

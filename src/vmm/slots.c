@@ -142,6 +142,8 @@ static int net_add(struct guest *guest, size_t index, struct err *err)
         .has_mac = true,
         .mtu = option->mtu,
         .vhost_path = option->vhost ? VHOST_NET_PATH : NULL,
+        .rx_limit = option->rx_limit,
+        .tx_limit = option->tx_limit,
     };
     struct virtio_device *device;
     struct tap tap;

@@ -56,7 +56,8 @@ Test(options, everything_at_once)
         "-m 2G --cpus 4 -p console=ttyS0 --params quiet -i initrd --block a.img,ro,root,id=X "
         "-b path=b.img,direct,queues=3,packed-queue,in-order,block-size=4096,bw=10M,"
         "bw-burst=1G,ops=500,ops-burst=7 "
-        "--net packed-queue=true,tap-name=t0,mac=52:54:00:00:00:01 "
+        "--net packed-queue=true,tap-name=t0,mac=52:54:00:00:00:01,rx-bw=5M,"
+        "rx-bw-burst=1K,tx-packets=900,tx-packets-burst=3 "
         "--net tap-fd=7,vq-pairs=2,mtu=9000,transport=mmio,vhost --serial type=file,path=out,num=2 "
         "--serial "
         "type=pty,hardware=virtio-console,console,packed-queue "
@@ -94,6 +95,11 @@ Test(options, everything_at_once)
     cr_assert_eq(c->nets[1].pair_count, 2);
     cr_assert_eq(c->nets[1].mtu, 9000);
     cr_assert(!c->nets[0].vhost && c->nets[1].vhost);
+    cr_assert_eq(c->nets[0].rx_limit.bytes.rate, 5 << 20);
+    cr_assert_eq(c->nets[0].rx_limit.bytes.burst, 1 << 10);
+    cr_assert_eq(c->nets[0].tx_limit.operations.rate, 900);
+    cr_assert_eq(c->nets[0].tx_limit.operations.burst, 3);
+    cr_assert_eq(c->nets[0].tx_limit.bytes.rate, 0);
     cr_assert_eq(c->nets[0].transport, TRANSPORT_PCI);
     cr_assert_eq(c->nets[1].transport, TRANSPORT_MMIO);
     cr_assert_eq(c->serial_count, 2);
@@ -150,6 +156,9 @@ Test(options, numbers_are_checked)
     refused("-b a,ops=0 k", -ERANGE, "--block: ops");
     refused("--poll-us x k", -EINVAL, "--poll-us");
     refused("--net tap-name=a,mtu=1 k", -ERANGE, "mtu");
+    refused("--net tap-name=a,rx-packets=0 k", -ERANGE, "rx-packets");
+    refused("--net tap-name=a,tx-bw-burst=1M k", -EINVAL, "tx-bw-burst goes with tx-bw");
+    refused("--net tap-name=a,vhost,tx-bw=1M k", -EINVAL, "vhost has no limits");
     refused("--log-level loud k", -EINVAL, "loud");
     cr_assert_eq(parse("-m 0512 k")->config.mem_size, 512ULL << 20, "decimal");
     cr_assert_eq(parse("-m 0x200 k")->config.mem_size, 512ULL << 20);
