@@ -306,6 +306,8 @@ static void run_flipper(uint64_t features, void *(*main)(void *arg))
 
     cr_assert_eq(gmem_create(&mem, &range, 1, NULL), 0);
     flipper.desc = gmem_ptr(mem, gpa(DESC), 16);
+    /* An address of before the thread's first word would be good as well, and another. */
+    *flipper.desc = (struct vring_desc){.addr = DATA, .len = 64, .flags = VRING_DESC_F_WRITE};
     avail = gmem_ptr(mem, gpa(AVAIL), 16);
     avail->idx = 1;
     cr_assert_eq(virtq_init(&vq, mem, SIZE), 0);
