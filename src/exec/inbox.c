@@ -74,7 +74,7 @@ void inbox_post(struct inbox *inbox, struct task *task)
 
 void inbox_post_stop(struct inbox *inbox)
 {
-    atomic_store_explicit(&inbox->stop, true, memory_order_seq_cst);
+    atomic_exchange_explicit(&inbox->stop, true, memory_order_seq_cst);
     inbox_alert(inbox);
 }
 
@@ -112,8 +112,8 @@ struct task *inbox_chain_pop(struct task **chain)
 
 bool inbox_prepare_wait(struct inbox *inbox)
 {
-    /* See inbox_alert. */
-    atomic_store_explicit(&inbox->state, INBOX_WAITING, memory_order_seq_cst);
+    /* See inbox_alert, and base/atomic.h for the exchange. */
+    atomic_exchange_explicit(&inbox->state, INBOX_WAITING, memory_order_seq_cst);
     if (!atomic_load_explicit(&inbox->head, memory_order_seq_cst) &&
         !atomic_load_explicit(&inbox->stop, memory_order_seq_cst))
         return true;

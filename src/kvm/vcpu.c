@@ -182,7 +182,7 @@ static void *vcpu_main(void *arg)
     for (;;) {
         unsigned word;
 
-        __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+        __atomic_exchange_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
         word = atomic_load(&vcpu->word);
         if (word & VCPU_STOP)
             break;

@@ -46,7 +46,7 @@ static uint16_t load(const __virtio16 *field)
 
 static void store(__virtio16 *field, uint16_t value)
 {
-    __atomic_store_n(field, value, __ATOMIC_SEQ_CST);
+    __atomic_exchange_n(field, value, __ATOMIC_SEQ_CST); /* see base/atomic.h */
 }
 
 /* Spins a little first, so that the two sides meet within nanoseconds. */
