@@ -2,19 +2,24 @@
 
 #include <errno.h>
 #include <linux/if_ether.h>
-#include <linux/virtio_net.h>
 #include <string.h>
 
 #include "base/arith.h"
 #include "base/check.h"
 #include "base/clock.h"
-#include "virtio/net_tx.h"
 #include "virtio/tap.h"
 
-enum { FRAME_LEN_MIN = TAP_HEADER_SIZE + ETH_HLEN };
-/* How long a slot that lacks room waits for the driver to add buffers, before it goes without. A
- * frame that finds no room is lost, which costs TCP as much time as this. */
-#define PATIENCE_NS (200 * NS_PER_MS)
+enum {
+    FRAME_LEN_MIN = TAP_HEADER_SIZE + ETH_HLEN,
+    /* Of Ethernet, with a VLAN tag: fewer are expected of no frame. */
+    FRAME_LEN_USUAL = FRAME_LEN_MIN + 4 + ETH_DATA_LEN,
+};
+/* How long a read waits for as many buffers as its frame is expected to need: about as long as it
+ * takes a driver that is awake to give some back. */
+#define READ_PATIENCE_NS (1 * NS_PER_MS)
+/* How long a frame waits for the buffers that it does need: longer than Linux's driver takes to try
+ * again if it finds no memory. */
+#define FRAME_PATIENCE_NS NS_PER_S
 
 static const char *device_name(const struct net_rx *rx)
 {
@@ -23,26 +28,11 @@ static const char *device_name(const struct net_rx *rx)
 
 /* ---- slots ---- */
 
-static bool slot_is_full(const struct net_rx *rx, const struct net_rx_slot *slot)
+static bool slot_is_full(const struct net_rx *rx, const struct net_rx_slot *slot, uint32_t len)
 {
     if (!rx->params.is_mergeable)
         return slot->chain_count == 1;
-    return slot->capacity >= rx->params.frame_max || slot->chain_count == NET_RX_SLOT_CHAIN_COUNT ||
-           slot->iov_count > NET_RX_SLOT_CHAIN_COUNT;
-}
-
-/* Room for one more chain of any length, in a slot that is not full. */
-static void slot_make_room(struct net_rx_slot *slot)
-{
-    uint32_t iov_end = (uint32_t)slot->iov_first + slot->iov_count;
-
-    if (slot->chain_first + slot->chain_count < NET_RX_SLOT_CHAIN_COUNT &&
-        iov_end + NET_CHAIN_MAX <= NET_RX_SLOT_IOV_COUNT)
-        return;
-    memmove(slot->chains, &slot->chains[slot->chain_first],
-            slot->chain_count * sizeof(*slot->chains));
-    memmove(slot->iov, &slot->iov[slot->iov_first], slot->iov_count * sizeof(*slot->iov));
-    slot->chain_first = slot->iov_first = 0;
+    return slot->capacity >= len || !net_rx_slot_has_place(slot);
 }
 
 /* A chain that cannot hold the header, or has readable buffers, goes back unused. */
@@ -53,148 +43,174 @@ static bool chain_is_usable(const struct net_rx *rx, const struct virtq_chain *c
     return !chain->readable_count && chain->writable_len >= min;
 }
 
-/* EMPTY: the ring gave all it has and the slot is not full. AGAIN: the budget of chains is spent.
- */
-static enum virtio_pump_verdict slot_fill(struct net_rx *rx, struct net_rx_slot *slot, int *budget)
+/* For a frame of `len` bytes. EMPTY: the ring gave all it has and the slot is not full. AGAIN: the
+ * budget of chains is spent. */
+static enum virtio_pump_verdict slot_fill(struct net_rx *rx, struct net_rx_slot *slot, uint32_t len,
+                                          int *budget)
 {
-    while (!slot_is_full(rx, slot)) {
+    while (!slot_is_full(rx, slot, len)) {
         struct virtq_chain *chain;
 
         if (!(*budget)--)
             return VIRTIO_PUMP_AGAIN;
-        slot_make_room(slot);
-        chain = &slot->chains[slot->chain_first + slot->chain_count];
-        *chain = (struct virtq_chain){.iov = &slot->iov[slot->iov_first + slot->iov_count],
-                                      .iov_max = NET_CHAIN_MAX};
+        chain = net_rx_slot_next(slot);
         if (!virtio_queue_pop(rx->queue, chain))
             return VIRTIO_PUMP_EMPTY;
-        if (!chain_is_usable(rx, chain)) {
-            log_limited(&rx->log_limit, LOG_WARN, "%s: returned a receive buffer of %u bytes",
-                        device_name(rx), chain->writable_len);
-            virtio_queue_push(rx->queue, chain, 0);
+        if (chain_is_usable(rx, chain)) {
+            net_rx_slot_add(slot, chain);
             continue;
         }
-        slot->chain_count++;
-        slot->iov_count += chain->writable_count;
-        slot->capacity += chain->writable_len;
+        log_limited(&rx->log_limit, LOG_WARN, "%s: returned a receive buffer of %u bytes",
+                    device_name(rx), chain->writable_len);
+        virtio_queue_push(rx->queue, chain, 0);
     }
     return VIRTIO_PUMP_BLOCKED;
 }
 
-/* From the front of an idle slot to the end of another. */
-static void chain_move(struct net_rx_slot *from, struct net_rx_slot *to)
+/* Neither is the kernel at it, nor does a frame in it wait for its turn. */
+static bool slot_is_idle(const struct net_rx *rx, uint16_t index)
 {
-    struct virtq_chain *chain;
+    const struct op *op = &rx->slots[index].op;
 
-    slot_make_room(to);
-    chain = &to->chains[to->chain_first + to->chain_count];
-    *chain = from->chains[from->chain_first];
-    chain->iov = &to->iov[to->iov_first + to->iov_count];
-    memcpy(chain->iov, &from->iov[from->iov_first], chain->writable_count * sizeof(*chain->iov));
-    to->chain_count++;
-    to->iov_count += chain->writable_count;
-    to->capacity += chain->writable_len;
-    from->chain_first++;
-    from->chain_count--;
-    from->iov_first += chain->writable_count;
-    from->iov_count -= chain->writable_count;
-    from->capacity -= chain->writable_len;
+    return index < rx->done || index >= rx->started || (op_is_done(op) && op->result <= 0);
 }
 
-/* Gives `count` chains with `len` bytes of frame back, and slides the window past them. */
-static void slot_return(struct net_rx *rx, struct net_rx_slot *slot, uint16_t count, uint32_t len)
+/* When the ring has no more: adds what frames left in other slots. */
+static void slot_gather(struct net_rx *rx, struct net_rx_slot *slot, uint32_t len)
 {
+    for (uint16_t i = NET_RX_SLOT_COUNT; i--;) {
+        struct net_rx_slot *other = &rx->slots[i];
+
+        if (other == slot || !slot_is_idle(rx, i))
+            continue;
+        while (other->chain_count && !slot_is_full(rx, slot, len))
+            net_rx_slot_move(other, slot);
+    }
+}
+
+/* ---- frames ---- */
+
+static void frame_dropped(struct net_rx *rx, const struct net_rx_slot *slot)
+{
+    log_limited(&rx->log_limit, LOG_WARN, "%s: dropped a received frame: %d bytes, room for %llu",
+                device_name(rx), slot->op.result, (unsigned long long)slot->capacity);
+}
+
+static void frame_deliver(struct net_rx *rx, struct net_rx_slot *slot)
+{
+    uint32_t len = (uint32_t)slot->op.result;
+    uint64_t room = 0;
+    uint16_t count = 0;
+
+    while (room < len)
+        room += slot->chains[slot->chain_first + count++].writable_len;
+    net_rx_slot_set_num_buffers(slot, count);
     for (; count; count--) {
-        const struct virtq_chain *chain = &slot->chains[slot->chain_first];
+        const struct virtq_chain *chain = net_rx_slot_take(slot);
         uint32_t part = (uint32_t)u64_min(len, chain->writable_len);
 
-        slot->chain_first++;
-        slot->chain_count--;
-        slot->iov_first += chain->writable_count;
-        slot->iov_count -= chain->writable_count;
-        slot->capacity -= chain->writable_len;
         len -= part;
         virtio_queue_push(rx->queue, chain, part);
     }
 }
 
-/* 5.1.6.4: the kernel leaves num_buffers alone. It may lie across two buffers. */
-static void slot_set_num_buffers(struct net_rx_slot *slot, uint16_t count)
+/* False: it lacks guest buffers, of which more may come. */
+static bool frame_take(struct net_rx *rx, struct net_rx_slot *slot)
 {
-    const uint8_t bytes[] = {(uint8_t)count, (uint8_t)(count >> 8)};
-    const struct iovec *iov = &slot->iov[slot->iov_first];
-    size_t offset = offsetof(struct virtio_net_hdr_v1, num_buffers);
+    uint32_t len = (uint32_t)slot->op.result;
 
-    for (size_t i = 0; i < sizeof(bytes); i++, offset++) {
-        while (offset >= iov->iov_len)
-            offset -= iov++->iov_len;
-        ((uint8_t *)iov->iov_base)[offset] = bytes[i];
-    }
-}
-
-static void slot_deliver(struct net_rx *rx, struct net_rx_slot *slot, uint32_t len)
-{
-    uint64_t room = 0;
-    uint16_t count = 0;
-
-    CHECK_CMP(len, <=, slot->capacity);
+    rx->frames++;
+    rx->longest = (uint32_t)u64_max(rx->longest, len);
     if (rx->limit)
         rate_limit_charge(rx->limit, rx->queue->device->context.executor, 1,
                           len - (uint32_t)u64_min(len, TAP_HEADER_SIZE));
-    if (len < FRAME_LEN_MIN ||
-        (rx->params.is_mergeable && len == slot->capacity && len < rx->params.frame_max)) {
-        log_limited(&rx->log_limit, LOG_WARN,
-                    "%s: dropped a received frame: %u bytes, room for %llu", device_name(rx), len,
-                    (unsigned long long)slot->capacity);
-        return;
-    }
-    while (room < len)
-        room += slot->chains[slot->chain_first + count++].writable_len;
-    slot_set_num_buffers(slot, count);
-    slot_return(rx, slot, count, len);
-    rx->frames++;
+    if (len <= slot->capacity && len >= FRAME_LEN_MIN)
+        frame_deliver(rx, slot);
+    else if (len < FRAME_LEN_MIN || len > rx->params.frame_max || !rx->params.is_mergeable ||
+             virtio_device_is_stopping(rx->queue->device))
+        frame_dropped(rx, slot);
+    else
+        return false;
+    return true;
 }
 
-/* When the ring has no more: fills the first slot with what frames left in the others. */
-static void slots_gather(struct net_rx *rx)
+/* The frame that is next is done with, as are those behind it that need not wait any more. */
+static void short_frame_ended(struct net_rx *rx)
 {
-    struct net_rx_slot *first = &rx->slots[0];
+    timer_cancel(&rx->patience);
+    rx->is_short = false;
+    rx->done++;
+    task_wake(&rx->task);
+}
 
-    for (uint16_t i = NET_RX_SLOT_COUNT - 1; i; i--) {
-        while (rx->slots[i].chain_count && !slot_is_full(rx, first))
-            chain_move(&rx->slots[i], first);
+/* A driver that keeps most of its ring filled has no more to give. */
+static bool driver_gave_all(const struct net_rx *rx)
+{
+    const struct virtq *vq = &rx->queue->vq;
+
+    return vq->in_flight_count >= vq->size - vq->size / 8;
+}
+
+static void patience_begin(struct net_rx *rx, uint64_t patience_ns)
+{
+    timer_arm(&rx->patience, &rx->queue->pump,
+              executor_now_ns(rx->queue->device->context.executor) + patience_ns);
+}
+
+/* More guest buffers for the frame that is next. */
+static enum virtio_pump_verdict short_frame_pump(struct net_rx *rx)
+{
+    struct net_rx_slot *slot = &rx->slots[rx->done];
+    uint32_t len = (uint32_t)slot->op.result;
+    uint64_t before = slot->capacity;
+    int budget = VIRTIO_PUMP_BATCH;
+    enum virtio_pump_verdict verdict = slot_fill(rx, slot, len, &budget);
+
+    if (verdict == VIRTIO_PUMP_EMPTY)
+        slot_gather(rx, slot, len);
+    if (slot->capacity >= len) {
+        net_rx_slot_unspill(slot, len);
+        frame_deliver(rx, slot);
+    } else if (verdict == VIRTIO_PUMP_AGAIN) {
+        return verdict;
+    } else if (slot_is_full(rx, slot, len) || driver_gave_all(rx) ||
+               (timer_has_fired(&rx->patience) && slot->capacity == before)) {
+        frame_dropped(rx, slot);
+    } else {
+        if (!timer_is_armed(&rx->patience) || slot->capacity > before)
+            patience_begin(rx, FRAME_PATIENCE_NS);
+        return VIRTIO_PUMP_EMPTY;
     }
+    short_frame_ended(rx);
+    return VIRTIO_PUMP_BLOCKED;
 }
 
 /* ---- reading ---- */
 
 static void read_start(struct net_rx *rx, uint16_t count)
 {
-    for (uint16_t i = 0; i < count; i++) {
-        struct net_rx_slot *slot = &rx->slots[i];
-
-        (i + 1 < count ? op_readv_nowait : op_readv)(&slot->op, &rx->task, rx->file,
-                                                     &slot->iov[slot->iov_first], slot->iov_count,
-                                                     UINT64_MAX);
-    }
+    for (uint16_t i = 0; i < count; i++)
+        net_rx_slot_read(&rx->slots[i], &rx->task, rx->file, rx->params.frame_max, i + 1 == count);
     rx->started = count;
     rx->done = rx->frames = 0;
+    rx->longest = 0;
     timer_cancel(&rx->patience);
 }
 
-/* Whether to read into a slot that lacks room for a largest frame, which would be dropped. */
-static bool reads_short(struct net_rx *rx, const struct net_rx_slot *slot)
+/* Whether to read into the first slot though there are fewer buffers than a frame is expected to
+ * need. */
+static bool reads_short(struct net_rx *rx)
 {
-    const struct virtq *vq = &rx->queue->vq;
+    const struct net_rx_slot *slot = &rx->slots[0];
 
     if (!slot->capacity)
         return false;
-    /* A driver that keeps most of the ring filled has no more to give. */
-    if (vq->in_flight_count >= vq->size - vq->size / 8 || timer_has_fired(&rx->patience))
-        return slot->capacity >= FRAME_LEN_MIN;
+    if (driver_gave_all(rx) || timer_has_fired(&rx->patience)) {
+        rx->expected = (uint32_t)slot->capacity;
+        return true;
+    }
     if (!timer_is_armed(&rx->patience))
-        timer_arm(&rx->patience, &rx->queue->pump,
-                  executor_now_ns(rx->queue->device->context.executor) + PATIENCE_NS);
+        patience_begin(rx, READ_PATIENCE_NS);
     return false;
 }
 
@@ -204,21 +220,25 @@ enum virtio_pump_verdict net_rx_pump(struct net_rx *rx)
     int budget = VIRTIO_PUMP_BATCH;
     uint16_t full = 0;
 
-    if (!rx->is_enabled || rx->has_failed || rx->started)
+    if (!rx->is_enabled || rx->has_failed)
+        return VIRTIO_PUMP_BLOCKED;
+    if (rx->is_short)
+        return short_frame_pump(rx);
+    if (rx->started)
         return VIRTIO_PUMP_BLOCKED;
     if (rx->limit && !rate_limit_admits(rx->limit, &rx->rate_waiter, &rx->queue->pump))
         return VIRTIO_PUMP_BLOCKED;
     while (full < rx->batch) {
-        verdict = slot_fill(rx, &rx->slots[full], &budget);
+        verdict = slot_fill(rx, &rx->slots[full], rx->expected, &budget);
         if (verdict != VIRTIO_PUMP_BLOCKED)
             break;
         full++;
     }
     if (!full && verdict == VIRTIO_PUMP_EMPTY) {
-        slots_gather(rx);
-        full = slot_is_full(rx, &rx->slots[0]);
+        slot_gather(rx, &rx->slots[0], rx->expected);
+        full = slot_is_full(rx, &rx->slots[0], rx->expected);
     }
-    if (!full && (verdict == VIRTIO_PUMP_AGAIN || !reads_short(rx, &rx->slots[0])))
+    if (!full && (verdict == VIRTIO_PUMP_AGAIN || !reads_short(rx)))
         return verdict;
     read_start(rx, full ? full : 1);
     return VIRTIO_PUMP_BLOCKED;
@@ -244,34 +264,56 @@ static void read_failed(struct net_rx *rx, int code)
     }
 }
 
-/* All brought a frame: there are more. Else the traffic is slow enough for a batch of so many. */
+/* All brought a frame: there are more, and twice as many get them. Else there were none left, until
+ * the last one brought the first of the next burst. */
 static void batch_adapt(struct net_rx *rx)
 {
-    if (rx->has_no_nowait)
+    rx->run = (uint16_t)u64_min((uint64_t)rx->run + rx->frames, NET_RX_SLOT_COUNT + 1);
+    if (rx->has_no_nowait) {
         rx->batch = 1;
-    else if (rx->frames == rx->started)
+    } else if (rx->frames == rx->started) {
         rx->batch = (uint16_t)u64_min(2UL * rx->started, NET_RX_SLOT_COUNT);
-    else
-        rx->batch = (uint16_t)u64_max(rx->frames, 2);
+    } else if (rx->frames) {
+        rx->burst = (uint16_t)((rx->burst + rx->run - 1) / 2);
+        rx->batch = (uint16_t)u64_max(rx->burst, 1);
+        rx->run = 1;
+    }
+}
+
+/* A larger frame is seldom alone. */
+static void expected_adapt(struct net_rx *rx)
+{
+    uint32_t longest = (uint32_t)u64_min(rx->longest, rx->params.frame_max);
+    uint32_t enough = (uint32_t)u64_max(longest, FRAME_LEN_USUAL);
+
+    if (longest > rx->expected)
+        rx->expected = longest;
+    else if (enough < rx->expected)
+        rx->expected -= (rx->expected - enough) / 8;
 }
 
 static enum task_verdict rx_poll(struct task *task)
 {
     struct net_rx *const rx = container_of(task, struct net_rx, task);
 
-    while (rx->done < rx->started && op_is_done(&rx->slots[rx->done].op)) {
-        struct net_rx_slot *slot = &rx->slots[rx->done++];
+    for (; rx->done < rx->started && !rx->is_short && op_is_done(&rx->slots[rx->done].op);
+         rx->done += !rx->is_short) {
+        struct net_rx_slot *slot = &rx->slots[rx->done];
 
-        if (slot->op.result > 0)
-            slot_deliver(rx, slot, (uint32_t)slot->op.result);
-        else
+        if (slot->op.result <= 0)
             read_failed(rx, slot->op.result);
+        else
+            rx->is_short = !frame_take(rx, slot);
     }
+    if (rx->is_short)
+        task_wake(&rx->queue->pump);
     if (rx->done < rx->started)
         return TASK_PENDING;
-    if (rx->started)
+    if (rx->frames) {
         batch_adapt(rx);
-    rx->started = 0;
+        expected_adapt(rx);
+    }
+    rx->started = rx->done = 0;
     if (virtio_device_is_stopping(rx->queue->device))
         return TASK_DONE;
     task_wake(&rx->queue->pump);
@@ -298,8 +340,10 @@ void net_rx_start(struct net_rx *rx, const struct net_rx_params *params, bool en
     rx->params = *params;
     rx->is_enabled = enable;
     rx->has_failed = false;
-    rx->batch = 1;
+    rx->is_short = false;
+    rx->batch = rx->burst = rx->run = 1;
     rx->started = rx->done = 0;
+    rx->expected = FRAME_LEN_USUAL;
     for (int i = 0; i < NET_RX_SLOT_COUNT; i++) {
         struct net_rx_slot *slot = &rx->slots[i];
 
@@ -325,6 +369,8 @@ void net_rx_stop(struct net_rx *rx)
         return;
     timer_cancel(&rx->patience);
     read_cancel(rx);
+    if (rx->is_short)
+        short_frame_ended(rx);
     task_wake(&rx->task);
 }
 

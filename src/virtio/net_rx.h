@@ -1,7 +1,9 @@
 /*
- * Receive half of a queue pair. A slot is one read of the tap into guest buffers that have room for
- * the largest frame; what a frame leaves unused stays in its slot for the next one. The pump fills
- * slots and starts a batch of reads; the task hands out what they brought, in order.
+ * Receive half of a queue pair. The pump fills slots with guest buffers, each for one frame as
+ * large as the latest ones were, and starts a batch of reads; the task hands out what they brought,
+ * in order. What a frame leaves unused stays in its slot for the next one. One that is larger than
+ * its slot waits until the driver has given enough buffers, and those behind it wait, too; it is
+ * dropped only if the driver has no more to give.
  *
  * All reads of a batch but the last give up when there is no frame, and the last one waits: frames
  * keep their order, and a batch costs one submission. Its size follows the traffic. A limit admits
@@ -19,23 +21,9 @@
 #include "exec/task.h"
 #include "exec/timer.h"
 #include "virtio/device.h"
+#include "virtio/net_rx_slot.h"
 
-enum {
-    NET_RX_SLOT_COUNT = 16,
-    NET_RX_SLOT_CHAIN_COUNT = 64, /* guest buffers of a slot */
-    /* Room for those with one element each, or a last one that is a longest chain. */
-    NET_RX_SLOT_IOV_COUNT = NET_RX_SLOT_CHAIN_COUNT + 256,
-};
-
-/* A window on two arrays, which slides as frames use buffers up; full: it moves to their start. */
-struct net_rx_slot {
-    struct op op;
-    uint16_t chain_first, chain_count;
-    uint16_t iov_first, iov_count;
-    uint64_t capacity; /* bytes; one chain alone may have 4 GiB */
-    struct virtq_chain chains[NET_RX_SLOT_CHAIN_COUNT];
-    struct iovec iov[NET_RX_SLOT_IOV_COUNT];
-};
+enum { NET_RX_SLOT_COUNT = 32 };
 
 /* What the driver negotiated. */
 struct net_rx_params {
@@ -54,10 +42,15 @@ struct net_rx {
     bool is_enabled;
     bool has_failed;    /* the host's side is gone: no more reads until a reset */
     bool has_no_nowait; /* this kernel cannot read a tap without waiting: batches of one */
+    bool is_short;      /* the frame that is next lacks guest buffers */
     uint16_t batch;     /* slots to read into at once */
+    uint16_t burst;     /* frames that come at once, of late */
+    uint16_t run;       /* that came since it was seen that there was none */
     uint16_t started;   /* of the batch in flight; 0: none */
     uint16_t done;
-    uint16_t frames; /* that this batch brought */
+    uint16_t frames;   /* that this batch brought */
+    uint32_t longest;  /* bytes of these */
+    uint32_t expected; /* bytes of a frame, as the latest ones go */
     struct timer patience;
     struct log_limit log_limit;
     struct net_rx_slot slots[NET_RX_SLOT_COUNT];
