@@ -81,7 +81,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (features & 1ULL << VIRTIO_F_RING_PACKED)
         config.size = 1 + data[0] % (1 << SIZE_MAX_LOG2);
     memcpy(gmem_ptr(mem, gpa(0), RAM_SIZE), data + 2, size - 2 < RAM_SIZE ? size - 2 : RAM_SIZE);
-    if (virtq_init(&vq, mem, 1 << SIZE_MAX_LOG2) || virtq_enable(&vq, &config, features))
+    if (virtq_init(&vq, mem, 1 << SIZE_MAX_LOG2) || virtq_init_order(&vq) ||
+        virtq_enable(&vq, &config, features))
         abort();
     for (int round = 0; round < 4; round++) {
         virtq_notify_disable(&vq);
