@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "exec/executor.h"
 #include "exec/inbox.h"
+#include "exec/iopoll.h"
 #include "exec/op.h"
 #include "exec/poller.h"
 #include "exec/ring.h"
@@ -30,6 +31,7 @@ struct executor {
     uint64_t live_count;
     uint64_t run_ns_rest; /* of a traced poll, less than what task->run_us counts in */
     struct ring ring;
+    struct iopoll *iopoll;    /* NULL: no file is polled */
     pthread_t owner;          /* once the ring is bound */
     struct op *backlog_first; /* ops (and cancels) that found the submission queue full, in order */
     struct op **backlog_end;
@@ -44,6 +46,12 @@ struct executor {
     struct wheel wheel;
     cache_isolated struct inbox inbox; /* what other threads touch */
 };
+
+/* The device of an operation has to be asked for its completion: no sleep until then. */
+static inline bool executor_polls_devices(const struct executor *executor)
+{
+    return unlikely(executor->iopoll) && ring_in_flight(&executor->iopoll->ring);
+}
 
 #define READY_END ((struct task *)1)
 
@@ -91,6 +99,7 @@ enum {
     OP_MULTISHOT = 1,
     OP_CANCEL_WANTED = 2,
     OP_CANCEL_QUEUED = 4, /* in the backlog for its cancel */
+    OP_IOPOLL = 8,        /* in the ring that is polled */
 };
 
 static inline void op_finish(struct op *op)

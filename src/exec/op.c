@@ -52,12 +52,17 @@ static void backlog_remove(struct executor *executor, struct op *op)
         executor->backlog_end = at;
 }
 
+static struct ring *ring_of(struct executor *executor, const struct op *op)
+{
+    return op->flags & OP_IOPOLL ? &executor->iopoll->ring : &executor->ring;
+}
+
 void op_backlog_flush(struct executor *executor)
 {
     struct op *op;
     struct io_uring_sqe *sqe;
 
-    while ((op = executor->backlog_first) && (sqe = ring_sqe(&executor->ring))) {
+    while ((op = executor->backlog_first) && (sqe = ring_sqe(ring_of(executor, op)))) {
         backlog_remove(executor, op);
         if (op->status == OP_QUEUED) {
             fill_sqe(sqe, op, op);
@@ -71,29 +76,30 @@ void op_backlog_flush(struct executor *executor)
 }
 
 /* Makes room in the submission queue, if that is possible right now. */
-cold_fn static struct io_uring_sqe *make_room(struct executor *executor)
+cold_fn static struct io_uring_sqe *make_room(struct executor *executor, struct ring *ring)
 {
     if (executor_current != executor)
         return NULL;
     if (!executor->error)
-        executor->error = ring_flush(&executor->ring);
+        executor->error = ring_flush(ring);
     op_backlog_flush(executor);
-    return executor->backlog_first ? NULL : ring_sqe(&executor->ring);
+    return executor->backlog_first ? NULL : ring_sqe(ring);
 }
 
 /* A free SQE when no other op is ahead, or NULL. */
-static inline struct io_uring_sqe *get_sqe(struct executor *executor)
+static inline struct io_uring_sqe *get_sqe(struct executor *executor, struct ring *ring)
 {
-    struct io_uring_sqe *sqe = executor->backlog_first ? NULL : ring_sqe(&executor->ring);
+    struct io_uring_sqe *sqe = executor->backlog_first ? NULL : ring_sqe(ring);
 
-    return likely(sqe) ? sqe : make_room(executor);
+    return likely(sqe) ? sqe : make_room(executor, ring);
 }
 
 /* Starts an op whose SQE is described in `what`; the rest of it is reset. */
-static always_inline_fn void start(struct op *op, struct task *task, struct op what)
+static always_inline_fn void start_in(struct ring *ring, struct op *op, struct task *task,
+                                      struct op what)
 {
     struct executor *executor = task->executor;
-    struct io_uring_sqe *sqe = get_sqe(executor);
+    struct io_uring_sqe *sqe = get_sqe(executor, ring);
 
     CHECK(!op_is_in_flight(op));
     CHECK_CMP(task->in_flight, <, UINT16_MAX);
@@ -108,6 +114,11 @@ static always_inline_fn void start(struct op *op, struct task *task, struct op w
     } else {
         backlog_push(executor, op);
     }
+}
+
+static always_inline_fn void start(struct op *op, struct task *task, struct op what)
+{
+    start_in(&task->executor->ring, op, task, what);
 }
 
 static inline int32_t sqe_fd(struct io_file file)
@@ -159,7 +170,9 @@ void op_cancel(struct op *op)
         op_finish(op);
         return;
     }
-    sqe = get_sqe(executor);
+    if (op->flags & OP_IOPOLL)
+        return;
+    sqe = get_sqe(executor, &executor->ring);
     if (sqe) {
         fill_cancel(sqe, op);
     } else {
@@ -198,6 +211,20 @@ void op_nop(struct op *op, struct task *task)
     start(op, task, (struct op){.opcode = IORING_OP_NOP, .fd = -1});
 }
 
+/* The ring that is polled has no registered files and buffers. */
+noinline_fn static void start_polled(struct op *op, struct task *task, struct io_file file,
+                                     uint8_t opcode, const void *addr, uint32_t len,
+                                     uint64_t offset)
+{
+    start_in(&task->executor->iopoll->ring, op, task,
+             (struct op){.opcode = opcode,
+                         .fd = file.fd,
+                         .addr = (uintptr_t)addr,
+                         .len = len,
+                         .offset = offset,
+                         .flags = OP_IOPOLL});
+}
+
 /* A read or write of one buffer: fixed, where the buffer is in registered memory. */
 static inline void start_transfer(struct op *op, struct task *task, struct io_file file,
                                   bool writes, const void *buffer, uint32_t len, uint64_t offset)
@@ -206,6 +233,10 @@ static inline void start_transfer(struct op *op, struct task *task, struct io_fi
     uint8_t opcode = writes ? IORING_OP_WRITE : IORING_OP_READ;
     uint8_t fixed_opcode = writes ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
 
+    if (unlikely(file.polls)) {
+        start_polled(op, task, file, opcode, buffer, len, offset);
+        return;
+    }
     start(op, task,
           (struct op){FILE_OP(file, index < 0 ? opcode : fixed_opcode), .addr = (uintptr_t)buffer,
                       .len = len, .offset = offset, .buf_index = index < 0 ? 0 : (uint16_t)index});
@@ -234,6 +265,8 @@ void op_readv(struct op *op, struct task *task, struct io_file file, const struc
 {
     if (is_plain(iov, iov_count))
         start_transfer(op, task, file, false, iov->iov_base, (uint32_t)iov->iov_len, offset);
+    else if (unlikely(file.polls))
+        start_polled(op, task, file, IORING_OP_READV, iov, iov_count, offset);
     else
         start(op, task,
               (struct op){FILE_OP(file, IORING_OP_READV), .addr = (uintptr_t)iov, .len = iov_count,
@@ -253,6 +286,8 @@ void op_writev(struct op *op, struct task *task, struct io_file file, const stru
 {
     if (is_plain(iov, iov_count))
         start_transfer(op, task, file, true, iov->iov_base, (uint32_t)iov->iov_len, offset);
+    else if (unlikely(file.polls))
+        start_polled(op, task, file, IORING_OP_WRITEV, iov, iov_count, offset);
     else
         start(op, task,
               (struct op){FILE_OP(file, IORING_OP_WRITEV), .addr = (uintptr_t)iov, .len = iov_count,
@@ -374,6 +409,18 @@ const char *op_name(const struct op *op)
 struct io_file io_file_register(struct executor *executor, int fd)
 {
     return (struct io_file){.fd = fd, .slot = ring_register_file(&executor->ring, fd)};
+}
+
+int io_file_register_polled(struct executor *executor, int fd, struct io_file *file,
+                            struct err *err)
+{
+    int ret = iopoll_create(executor, IORING_SETUP_IOPOLL, err);
+
+    if (ret < 0)
+        return ret;
+    *file = io_file_register(executor, fd);
+    file->polls = true;
+    return 0;
 }
 
 void io_file_unregister(struct executor *executor, struct io_file *file)

@@ -29,6 +29,7 @@
 #include <sys/uio.h>
 
 #include "base/compiler.h"
+#include "base/err.h"
 #include "exec/future.h"
 #include "exec/task.h"
 
@@ -38,6 +39,7 @@ struct io_file {
     int fd;
     int slot;   /* -1: not registered */
     bool waits; /* for the other end, though asked not to: its operations run on a worker thread */
+    bool polls; /* its device is asked for the completions of reads and writes */
 };
 
 enum op_status { OP_IDLE, OP_QUEUED, OP_SUBMITTED, OP_DONE };
@@ -80,6 +82,14 @@ static inline struct io_file io_file_terminal(int fd)
  * flight on it.
  */
 struct io_file io_file_register(struct executor *executor, int fd);
+/*
+ * As io_file_register, for a file with O_DIRECT on a device whose queue can be polled
+ * (IORING_SETUP_IOPOLL): its reads and writes complete without an interrupt, and the executor does
+ * not sleep while there are any; op_cancel does not hasten them. On another file they end in
+ * -EOPNOTSUPP. Before executor_bind. -ENOMEM, ...: as executor_create.
+ */
+must_check int io_file_register_polled(struct executor *executor, int fd, struct io_file *file,
+                                       struct err *err);
 void io_file_unregister(struct executor *executor, struct io_file *file);
 
 /* Zeroed is idle. Idle -> in flight (started) -> done; a done op may be started again. */

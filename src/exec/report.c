@@ -22,6 +22,8 @@ void executor_stats_read(const struct executor *executor, struct executor_stats 
 {
     *stats = executor->stats;
     stats->enters = executor->ring.enters;
+    if (executor->iopoll)
+        stats->enters += executor->iopoll->ring.enters;
 }
 
 void executor_dump(const struct executor *executor, FILE *out)

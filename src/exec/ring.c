@@ -96,7 +96,7 @@ static int call_failed(const char *what, int error, struct err *err)
 }
 
 /* What op.c issues, and nothing else. All of them are in Linux 6.1. */
-static const uint8_t opcodes_in_use[] = {
+static const uint8_t opcodes_of_io[] = {
     IORING_OP_NOP,        IORING_OP_READV,        IORING_OP_WRITEV,   IORING_OP_FSYNC,
     IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED,  IORING_OP_POLL_ADD, IORING_OP_ACCEPT,
     IORING_OP_FALLOCATE,  IORING_OP_ASYNC_CANCEL, IORING_OP_READ,     IORING_OP_WRITE,
@@ -110,11 +110,20 @@ static const uint8_t opcodes_that_open[] = {
     IORING_OP_CLOSE,
 };
 
+static const uint8_t opcodes_of_iopoll[] = {
+    IORING_OP_READV,
+    IORING_OP_WRITEV,
+    IORING_OP_READ,
+    IORING_OP_WRITE,
+};
+
 /* The file table is optional: without it operations name descriptors, which costs 20 ns each. */
 static int files_create(struct ring *ring, uint32_t file_count)
 {
     int ret;
 
+    if (!file_count)
+        return 0;
     ring->file_slots = calloc((file_count + 63) / 64, sizeof(uint64_t));
     if (!ring->file_slots)
         return -ENOMEM;
@@ -126,11 +135,12 @@ static int files_create(struct ring *ring, uint32_t file_count)
     return ret;
 }
 
-int ring_create(struct ring *ring, uint32_t entries, uint32_t file_count, struct err *err)
+int ring_create(struct ring *ring, uint32_t entries, uint32_t file_count, uint32_t setup_flags,
+                struct err *err)
 {
     struct io_uring_params params = {
         .flags = IORING_SETUP_SINGLE_ISSUER | DEFER_FLAGS | IORING_SETUP_R_DISABLED |
-                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
+                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | setup_flags,
         .cq_entries = entries * CQES_PER_SQE,
     };
     int ret;
@@ -173,7 +183,7 @@ static unsigned allow(struct io_uring_restriction *rules, const uint8_t *opcodes
 static int restrict_ring(struct ring *ring)
 {
     struct io_uring_restriction
-        rules[array_count(opcodes_in_use) + array_count(opcodes_that_open) + 3] = {
+        rules[array_count(opcodes_of_io) + array_count(opcodes_that_open) + 3] = {
             {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
              .sqe_flags = IOSQE_FIXED_FILE | IOSQE_ASYNC},
             {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_FILES_UPDATE},
@@ -182,8 +192,11 @@ static int restrict_ring(struct ring *ring)
         };
     unsigned count = 3;
 
-    count += allow(&rules[count], opcodes_in_use, array_count(opcodes_in_use));
-    if (ring->opens)
+    if (ring->use == RING_IOPOLL)
+        count += allow(&rules[count], opcodes_of_iopoll, array_count(opcodes_of_iopoll));
+    else
+        count += allow(&rules[count], opcodes_of_io, array_count(opcodes_of_io));
+    if (ring->use == RING_OPENS)
         count += allow(&rules[count], opcodes_that_open, array_count(opcodes_that_open));
     return ring_register(ring, IORING_REGISTER_RESTRICTIONS, rules, count);
 }

@@ -28,28 +28,33 @@ struct ring_region {
     uint16_t first_index;
 };
 
+/* Which opcodes it may be used for: all that do I/O; and those that open connections; or only reads
+ * and writes whose completions are polled for. */
+enum ring_use { RING_IO, RING_OPENS, RING_IOPOLL };
+
 struct ring {
     struct io_uring uring;
     uint32_t sqe_tail;    /* SQEs filled in; published by ring_enter */
     uint32_t file_count;  /* slots of the registered file table; 0: none */
     uint64_t *file_slots; /* one bit per slot: in use */
     uint64_t enters;
-    bool opens; /* allows opcodes_that_open; set before ring_bind */
-    bool bound; /* enabled, by the thread that owns it now */
+    enum ring_use use; /* set before ring_bind */
+    bool bound;        /* enabled, by the thread that owns it now */
     struct ring_region regions[RING_REGIONS_MAX];
     uint32_t region_count;
     int enter_fd;
     unsigned enter_flags; /* REGISTERED_RING when enter_fd is an index of registered descriptors */
 };
 
-/* The ring starts disabled: ring_bind enables it. 0, or a negative errno with the reason in err. */
+/* The ring starts disabled: ring_bind enables it. setup_flags: IORING_SETUP_IOPOLL or 0. 0, or a
+ * negative errno with the reason in err. */
 must_check int ring_create(struct ring *ring, uint32_t entries, uint32_t file_count,
-                           struct err *err);
+                           uint32_t setup_flags, struct err *err);
 void ring_destroy(struct ring *ring);
 
 /*
- * Makes the calling thread the only one that may submit, and restricts the ring to the opcodes in
- * op.c: a request of ours that an attacker forges can read, write and poll what is open already,
+ * Makes the calling thread the only one that may submit, and restricts the ring to the opcodes of
+ * its use: a request of ours that an attacker forges can read, write and poll what is open already,
  * but neither open nor connect anything, unless it was asked to allow that.
  */
 must_check int ring_bind(struct ring *ring, struct err *err);
@@ -69,6 +74,12 @@ void ring_describe(const struct ring *ring, FILE *out);
 static inline uint32_t ring_unsubmitted(const struct ring *ring)
 {
     return ring->sqe_tail - io_uring_smp_load_acquire(ring->uring.sq.khead);
+}
+
+/* SQEs filled in whose completions were not reaped yet, where each has one. */
+static inline uint32_t ring_in_flight(const struct ring *ring)
+{
+    return ring->sqe_tail - *ring->uring.cq.khead;
 }
 
 /* The fixed buffer that holds all of these bytes, or -1. */

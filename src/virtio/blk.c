@@ -139,9 +139,16 @@ int virtio_blk_create(struct virtio_device **out, const struct virtio_context *c
     ret = virtio_device_init(&blk->device, context, err);
     if (ret)
         goto fail_device;
-    blk->file = io_file_register(context->executor, blk->disk.fd);
+    if (config->disk.iopoll)
+        ret = io_file_register_polled(context->executor, blk->disk.fd, &blk->file, err);
+    else
+        blk->file = io_file_register(context->executor, blk->disk.fd);
+    if (ret)
+        goto fail_file;
     *out = &blk->device;
     return 0;
+fail_file:
+    virtio_device_free(&blk->device);
 fail_device:
     free(blk->bounce);
 fail_bounce:

@@ -178,6 +178,18 @@ static uint64_t sysfs_queue(dev_t device, const char *name)
     return strtoull(line, NULL, 10);
 }
 
+/* For a file, its file system's device. A file system over several devices has none. */
+static int check_iopoll(const struct disk *disk, const struct stat *status, struct err *err)
+{
+    if (sysfs_queue(S_ISBLK(status->st_mode) ? status->st_rdev : status->st_dev, "io_poll"))
+        return 0;
+    return err_set(err, -EOPNOTSUPP,
+                   "disk %s: iopoll is not possible: its device has no queue that can be polled; "
+                   "drop iopoll, or load the device's driver with poll queues (nvme: "
+                   "poll_queues=COUNT)",
+                   disk->path);
+}
+
 static int measure_block_device(struct disk *disk, const struct stat *status, struct err *err)
 {
     unsigned int physical, io_min, io_opt;
@@ -283,6 +295,11 @@ static int measure(struct disk *disk, const struct disk_config *config, struct e
         if (ret)
             return ret;
     }
+    if (config->iopoll) {
+        ret = check_iopoll(disk, &status, err);
+        if (ret)
+            return ret;
+    }
     return set_block_size(disk, config->block_size, needed, err);
 }
 
@@ -291,6 +308,7 @@ int disk_open(struct disk *disk, const struct disk_config *config, struct err *e
     int passed = passed_fd(config->path);
     int ret;
 
+    CHECK(config->direct || !config->iopoll);
     CHECK(!config->block_size || is_power_of_two(config->block_size));
     *disk = (struct disk){.path = config->path, .read_only = config->read_only, .memory_align = 1};
     ret = passed < 0 ? open_path(config, err) : open_passed(config, passed, err);

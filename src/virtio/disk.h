@@ -28,6 +28,7 @@ struct disk_config {
     const char *path;
     bool read_only;
     bool direct;         /* O_DIRECT */
+    bool iopoll;         /* with direct: completions are polled for, where the device's queue can */
     uint32_t block_size; /* power of two, 512 to DISK_BLOCK_SIZE_MAX; 0: the host's */
 };
 
@@ -48,7 +49,8 @@ struct disk {
 /*
  * -ENOENT, -EACCES, -EROFS, -EISDIR, ... as open(2); -EBUSY: locked by another guest, or in use by
  * the host; -EINVAL: no disk, or of a size that is not a multiple of its block size, or direct I/O
- * that is not possible. The error line names the path. disk_close releases it.
+ * that is not possible; -EOPNOTSUPP: the device's queue cannot be polled. The error line names
+ * the path. disk_close releases it.
  */
 must_check int disk_open(struct disk *disk, const struct disk_config *config, struct err *err);
 /* No operation is in flight. */

@@ -72,6 +72,7 @@ enum {
     BLOCK_KEY_RO,
     BLOCK_KEY_ROOT,
     BLOCK_KEY_DIRECT,
+    BLOCK_KEY_IOPOLL,
     BLOCK_KEY_ID,
     BLOCK_KEY_QUEUES,
     BLOCK_KEY_PACKED,
@@ -85,6 +86,7 @@ static const char *const block_keys[] = {
     [BLOCK_KEY_RO] = "ro",
     [BLOCK_KEY_ROOT] = "root",
     [BLOCK_KEY_DIRECT] = "direct",
+    [BLOCK_KEY_IOPOLL] = "iopoll",
     [BLOCK_KEY_ID] = "id",
     [BLOCK_KEY_QUEUES] = "queues",
     [BLOCK_KEY_PACKED] = "packed-queue",
@@ -112,6 +114,8 @@ static int block_key_apply(struct disk_option *disk, unsigned key, const char *v
         return keyval_bool("--block: root", value, &disk->root, err);
     case BLOCK_KEY_DIRECT:
         return keyval_bool("--block: direct", value, &disk->direct, err);
+    case BLOCK_KEY_IOPOLL:
+        return keyval_bool("--block: iopoll", value, &disk->iopoll, err);
     case BLOCK_KEY_ID:
         ret = keyval_text("--block: id", value, &disk->id, err);
         if (!ret && strlen(disk->id) > DISK_ID_LEN_MAX)
@@ -167,6 +171,8 @@ int block_option_apply(void *arg, char *value, struct err *err)
         return ret;
     if (!disk.path || !*disk.path)
         return err_set(err, -EINVAL, "--block: no path; write --block PATH[,ro,...]");
+    if (disk.iopoll && !disk.direct)
+        return err_set(err, -EINVAL, "--block: iopoll goes with direct");
     ret = rate_check("--block", &block_keys[BLOCK_KEY_RATES], &disk.limit, err);
     if (ret)
         return ret;

@@ -131,6 +131,8 @@ static const struct option_def options[] = {
      "  ro              read-only\n"
      "  root            root=/dev/vdX is added to the command line\n"
      "  direct          bypass the host's page cache (O_DIRECT)\n"
+     "  iopoll          with direct: ask the device for completions, instead of being\n"
+     "                  interrupted; takes a whole CPU while there are requests\n"
      "  id=TEXT         serial number that the guest sees, at most 20 bytes\n"
      "                  (default: none)\n"
      "  queues=COUNT    request queues, 1 to 16 (default: one per CPU)\n"

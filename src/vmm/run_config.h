@@ -26,6 +26,7 @@ struct disk_option {
     bool read_only;
     bool root; /* root=/dev/vdX is added to the kernel's command line */
     bool direct;
+    bool iopoll;
     bool packed_queue;
     bool in_order;
     enum transport transport;

@@ -99,6 +99,7 @@ static int disk_add(struct guest *guest, size_t index, struct err *err)
         .disk = {.path = option->path,
                  .read_only = option->read_only,
                  .direct = option->direct,
+                 .iopoll = option->iopoll,
                  .block_size = option->block_size},
         .id = option->id,
         .queue_count = option->queue_count

@@ -114,7 +114,7 @@ Test(ring, each_error_of_enter_is_decided)
     struct ring ring;
     struct err err = {""};
 
-    cr_assert_eq(ring_create(&ring, 4, 4, &err), 0, "%s", err.text);
+    cr_assert_eq(ring_create(&ring, 4, 4, 0, &err), 0, "%s", err.text);
     cr_assert_eq(ring_bind(&ring, &err), 0, "%s", err.text);
     cr_assert_eq(ring_decide(&ring, -EINTR), 0);
     cr_assert_eq(ring_decide(&ring, -ETIME), 0);
@@ -133,7 +133,7 @@ Test(ring, the_description_says_what_is_in_use)
     size_t len;
     FILE *out = open_memstream(&text, &len);
 
-    cr_assert_eq(ring_create(&ring, 16, 4, &err), 0, "%s", err.text);
+    cr_assert_eq(ring_create(&ring, 16, 4, 0, &err), 0, "%s", err.text);
     cr_assert_eq(ring_bind(&ring, &err), 0, "%s", err.text);
     ring_describe(&ring, out);
     fclose(out);

@@ -269,6 +269,23 @@ DiskTest(measuring_changes_no_content)
     close(fd);
 }
 
+DiskTest(a_device_that_cannot_be_polled_is_named)
+{
+    const struct disk_config config = {
+        .path = make_image(IMAGE_SIZE), .direct = true, .iopoll = true};
+    struct disk disk;
+    struct err err = {""};
+    int ret = disk_open(&disk, &config, &err);
+
+    if (!ret || ret == -EINVAL) {
+        if (!ret)
+            disk_close(&disk);
+        cr_skip_test("its file system is on a device that can be polled, or has no direct I/O");
+    }
+    cr_assert_eq(ret, -EOPNOTSUPP);
+    cr_assert(strstr(err.text, "drop iopoll"), "%s", err.text);
+}
+
 DiskTest(direct_disk_tells_what_alignment_it_needs)
 {
     const struct disk_config config = {.path = make_image(IMAGE_SIZE), .direct = true};

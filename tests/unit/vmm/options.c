@@ -54,7 +54,7 @@ Test(options, everything_at_once)
 {
     struct parsed *p = parse(
         "-m 2G --cpus 4 -p console=ttyS0 --params quiet -i initrd --block a.img,ro,root,id=X "
-        "-b path=b.img,direct,queues=3,packed-queue,in-order,block-size=4096,bw=10M,"
+        "-b path=b.img,direct,iopoll,queues=3,packed-queue,in-order,block-size=4096,bw=10M,"
         "bw-burst=1G,ops=500,ops-burst=7 "
         "--net packed-queue=true,tap-name=t0,mac=52:54:00:00:00:01,rx-bw=5M,"
         "rx-bw-burst=1K,tx-packets=900,tx-packets-burst=3 "
@@ -78,6 +78,7 @@ Test(options, everything_at_once)
     cr_assert_str_eq(c->disks[0].id, "X");
     cr_assert_str_eq(c->disks[1].path, "b.img");
     cr_assert(c->disks[1].direct && !c->disks[1].read_only);
+    cr_assert(c->disks[1].iopoll && !c->disks[0].iopoll);
     cr_assert(c->disks[1].packed_queue && !c->disks[0].packed_queue, "split is the default");
     cr_assert(c->nets[0].packed_queue && !c->nets[1].packed_queue);
     cr_assert(c->disks[1].in_order && !c->disks[0].in_order);
@@ -130,9 +131,10 @@ Test(options, unknown_options_and_missing_values_are_named)
 Test(options, unknown_keys_are_named_with_the_known_ones)
 {
     refused("-b a,frob=1 k", -EINVAL,
-            "--block: unknown key 'frob'; known are path, ro, root, direct, id, queues, "
+            "--block: unknown key 'frob'; known are path, ro, root, direct, iopoll, id, queues, "
             "packed-queue, in-order, transport, block-size, bw, bw-burst, ops, ops-burst");
     refused("-b a,transport=isa k", -EINVAL, "isa");
+    refused("-b a,iopoll k", -EINVAL, "--block: iopoll goes with direct");
     refused("-b a, k", -EINVAL, "unknown key ''");
     refused("--net tap-name=a,frob k", -EINVAL, "unknown key 'frob'");
     refused("--serial type=sink,frob k", -EINVAL, "unknown key 'frob'");
