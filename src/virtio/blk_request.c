@@ -8,7 +8,6 @@
 #include "base/arith.h"
 #include "base/check.h"
 
-_Static_assert(VIRTIO_BLK_S_OK == 0, "a zeroed request has not failed");
 _Static_assert(sizeof(struct virtio_blk_outhdr) == 16, "virtio 1.2, 5.2.6");
 _Static_assert(sizeof(struct virtio_blk_discard_write_zeroes) == 16, "virtio 1.2, 5.2.6");
 
@@ -206,7 +205,13 @@ static void request_parse(struct blk_request *req)
     struct blk *blk = request_blk(req);
     struct virtio_blk_outhdr header;
 
-    memset(&req->op, 0, sizeof(*req) - offsetof(struct blk_request, op));
+    /* Not all at once: what is set later would be half of it, and the start of a string store costs
+     * more than the rest. */
+    req->status = VIRTIO_BLK_S_OK;
+    req->is_bounced = req->is_zeroing = req->needs_sync = false;
+    req->type = req->left = req->returned = 0;
+    req->offset = 0;
+    req->iov = NULL;
     list_init(&req->bounce_link);
     req->status_byte = virtq_chain_take_last(chain);
     req->room = chain->writable_len;

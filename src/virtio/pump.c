@@ -10,6 +10,11 @@
 
 enum { PUMP_RUN, PUMP_DRAIN };
 
+static bool queue_is_stopping(const struct virtio_queue *queue)
+{
+    return queue->is_stopping || virtio_device_is_stopping(queue->device);
+}
+
 /* ---- the request pool ---- */
 
 static int pool_init(struct virtio_queue *queue)
@@ -80,18 +85,14 @@ void virtio_request_done(struct task *task)
     struct virtio_queue *queue = request->queue;
 
     list_remove(&request->in_flight_link);
-    virtio_queue_push(queue, &request->chain, request->used_len);
+    if (!queue_is_stopping(queue))
+        virtq_push(&queue->vq, &request->chain, request->used_len);
     queue->unsignalled++;
     pool_put(queue, request);
     task_wake(&queue->pump);
 }
 
 /* ---- the pump ---- */
-
-static bool queue_is_stopping(const struct virtio_queue *queue)
-{
-    return queue->is_stopping || virtio_device_is_stopping(queue->device);
-}
 
 /* Whether an interrupt that is due waits for more completions; then a timer wakes the pump. */
 static bool interrupt_waits(struct virtio_queue *queue)
