@@ -8,7 +8,7 @@
 #include "base/arith.h"
 #include "base/check.h"
 
-enum { PAGE_SIZE = 4096 };
+enum { PAGE_SIZE = 4096, HUGE_PAGE_SIZE = 2 << 20 };
 
 struct gmem {
     size_t count;
@@ -28,6 +28,32 @@ static int range_check(const struct gmem_range *range, uint64_t floor, struct er
     return 0;
 }
 
+/*
+ * Aligned as the guest's addresses are, so that KVM can map huge pages of the host as such: a
+ * guest's access that misses the TLB walks both page tables.
+ */
+static void *range_map(uint64_t size)
+{
+    uint8_t *map, *host;
+    uint64_t len;
+
+    if (!u64_add(size, HUGE_PAGE_SIZE, &len)) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    map =
+        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED)
+        return MAP_FAILED;
+    host = map + (-(uintptr_t)map & (HUGE_PAGE_SIZE - 1));
+    if (host != map)
+        CHECK_CMP(munmap(map, (size_t)(host - map)), ==, 0);
+    CHECK_CMP(munmap(host + size, (size_t)(map + len - host - size)), ==, 0);
+    /* A kernel without huge pages refuses, which does no harm. */
+    (void)madvise(host, size, MADV_HUGEPAGE);
+    return host;
+}
+
 int gmem_create(struct gmem **out, const struct gmem_range *ranges, size_t count, struct err *err)
 {
     uint64_t floor = 0;
@@ -44,8 +70,7 @@ int gmem_create(struct gmem **out, const struct gmem_range *ranges, size_t count
         ret = range_check(&ranges[i], floor, err);
         if (ret)
             goto fail;
-        void *host = mmap(NULL, ranges[i].size, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *host = range_map(ranges[i].size);
         if (host == MAP_FAILED) {
             ret = err_set(err, -errno,
                           "guest memory: cannot map %llu MiB: %s; choose a smaller --mem",

@@ -2,6 +2,12 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/arith.h"
 
 static struct gmem *two_regions(void)
 {
@@ -32,6 +38,48 @@ Test(gmem, range_that_leaves_its_region_is_refused)
     cr_assert_null(gmem_ptr(mem, gpa(0x20000), 1), "inside the gap");
     cr_assert_null(gmem_ptr(mem, gpa(0x120000), 1), "after the last");
     gmem_destroy(mem);
+}
+
+/* By the line of /proc/self/smaps that begins "FROM-TO " in front of the mapping's flags. */
+static bool is_advised_huge(const void *host)
+{
+    FILE *smaps = fopen("/proc/self/smaps", "re");
+    bool is_here = false, is_huge = false;
+    char line[512];
+
+    cr_assert_not_null(smaps);
+    while (fgets(line, sizeof(line), smaps)) {
+        char *rest;
+        uintptr_t begin = strtoul(line, &rest, 16);
+
+        if (*rest == '-')
+            is_here = begin <= (uintptr_t)host && (uintptr_t)host < strtoul(rest + 1, NULL, 16);
+        if (is_here && !strncmp(line, "VmFlags:", 8))
+            is_huge = strstr(line, " hg");
+    }
+    cr_assert_eq(fclose(smaps), 0);
+    return is_huge;
+}
+
+/* Else KVM maps small pages, and each of the guest's TLB misses takes longer. */
+Test(gmem, memory_lies_so_that_huge_pages_of_the_host_are_huge_pages_of_the_guest)
+{
+    const struct gmem_range ranges[] = {
+        {{0}, 5 << 20}, {{6 << 20}, 0x3000}, {{1UL << 32}, 7 << 20}};
+    struct gmem *mem;
+
+    for (int i = 0; i < 10; i++) {
+        cr_assert_eq(gmem_create(&mem, ranges, array_count(ranges), NULL), 0);
+        for (size_t region = 0; region < array_count(ranges); region++) {
+            const struct gmem_region *it = gmem_region(mem, region);
+
+            cr_assert_eq(((uintptr_t)it->host - it->range.base.addr) % (2 << 20), 0);
+            it->host[0] = it->host[it->range.size - 1] = 1;
+            if (!access("/sys/kernel/mm/transparent_hugepage", F_OK))
+                cr_assert(is_advised_huge(it->host));
+        }
+        gmem_destroy(mem);
+    }
 }
 
 Test(gmem, address_plus_length_that_wraps_is_refused)
