@@ -174,9 +174,10 @@ struct virtio_queue {
     bool is_stopping; /* alone: the device runs on without it */
     struct bus_access *stop_access;
     struct moderation moderation;
-    struct timer window;  /* until its end an interrupt that is due may wait */
+    struct timer window;  /* until its end an interrupt may wait, and nobody need kick */
     uint32_t unsignalled; /* requests done since the last interrupt */
     bool interrupt_is_due;
+    bool has_arrived; /* a request, in this window */
 };
 
 /* How the core reaches the driver. */

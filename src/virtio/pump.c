@@ -73,6 +73,7 @@ static enum virtio_pump_verdict requests_start(struct virtio_queue *queue)
         }
         request->used_len = 0;
         request->cancelled = false;
+        queue->has_arrived = true;
         list_push_back(&queue->in_flight, &request->in_flight_link);
         task_spawn(&request->task, queue->device->context.executor, &type->task);
     }
@@ -94,32 +95,47 @@ void virtio_request_done(struct task *task)
 
 /* ---- the pump ---- */
 
-/* Whether an interrupt that is due waits for more completions; then a timer wakes the pump. */
+static void window_begin(struct virtio_queue *queue, uint64_t window_ns)
+{
+    queue->has_arrived = false;
+    timer_arm(&queue->window, &queue->pump,
+              executor_now_ns(queue->device->context.executor) + window_ns);
+}
+
+/*
+ * Whether the interrupt that is due waits for more completions. A driver that made requests in the
+ * window has something to do other than to wait for it, so another window follows.
+ */
 static bool interrupt_waits(struct virtio_queue *queue)
 {
     uint64_t window_ns = moderation_window_ns(&queue->moderation);
 
-    if (queue->unsignalled >= MODERATION_BATCH || timer_has_fired(&queue->window))
+    if (!window_ns || queue->unsignalled >= MODERATION_BATCH)
         return false;
-    if (!timer_is_armed(&queue->window) && window_ns)
-        timer_arm(&queue->window, &queue->pump,
-                  executor_now_ns(queue->device->context.executor) + window_ns);
-    return timer_is_armed(&queue->window);
+    if (timer_has_fired(&queue->window) && !queue->has_arrived)
+        return false;
+    if (!timer_is_armed(&queue->window))
+        window_begin(queue, window_ns);
+    return true;
 }
 
-/* Publishes at once; the interrupt may come later. */
-static void queue_flush(struct virtio_queue *queue)
+static void queue_signal(struct virtio_queue *queue)
 {
-    queue->interrupt_is_due |= virtq_flush(&queue->vq);
-    if (!queue->interrupt_is_due || interrupt_waits(queue))
-        return;
-    if (queue->spec->requests)
-        moderation_signalled(&queue->moderation, queue->unsignalled,
-                             executor_now_ns(queue->device->context.executor));
+    uint32_t count = queue->unsignalled;
+    uint64_t window_ns;
+
     timer_cancel(&queue->window);
     queue->interrupt_is_due = false;
     queue->unsignalled = 0;
     virtio_queue_interrupt(queue);
+    if (!queue->spec->requests)
+        return;
+    moderation_signalled(&queue->moderation, count,
+                         executor_now_ns(queue->device->context.executor));
+    window_ns = moderation_window_ns(&queue->moderation);
+    /* The next requests of a busy driver are found at the window's end, without a kick. */
+    if (window_ns && count > 1)
+        window_begin(queue, window_ns);
 }
 
 static void doorbell_arm(struct virtio_queue *queue)
@@ -169,12 +185,14 @@ static void pump_run(struct virtio_queue *queue)
         queue->verdict = VIRTIO_PUMP_BLOCKED; /* virtio_device_dma_set wakes the pump */
         return;
     }
-    queue_flush(queue);
+    queue->interrupt_is_due |= virtq_flush(&queue->vq);
     virtq_notify_disable(&queue->vq);
     queue->verdict = queue->spec->requests ? requests_start(queue) : queue->spec->pump(queue);
     if (queue->rate_waiter.task)
         queue->verdict = VIRTIO_PUMP_BLOCKED; /* the limit wakes the pump */
-    queue_flush(queue);
+    queue->interrupt_is_due |= virtq_flush(&queue->vq);
+    if (queue->interrupt_is_due && !interrupt_waits(queue))
+        queue_signal(queue);
     if (queue->verdict == VIRTIO_PUMP_AGAIN)
         task_wake(&queue->pump);
     else
@@ -277,6 +295,7 @@ void queue_start(struct virtio_queue *queue)
     queue->moderation = (struct moderation){0};
     queue->interrupt_is_due = false;
     queue->unsignalled = 0;
+    queue->window = (struct timer){0};
     task_spawn(&queue->pump, queue->device->context.executor, &pump_type);
 }
 

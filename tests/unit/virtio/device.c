@@ -954,14 +954,85 @@ Test(virtio_device, an_interrupt_may_wait_for_more_but_the_window_ends)
 Test(virtio_device, a_full_batch_does_not_wait_for_the_end_of_the_window)
 {
     struct fixture f = fixture_create();
-    struct virtio_queue *queue = moderated_queue(&f);
 
+    (void)moderated_queue(&f);
     for (int i = 0; i < MODERATION_BATCH; i++)
         (void)echo_add(&f);
     fake_queue_kick(f.queue);
     settle(&f);
     cr_assert_eq(fake_driver_messages(f.driver, ECHO_QUEUE + 1), 1);
-    cr_assert_not(timer_is_armed(&queue->window));
+    fixture_destroy(&f);
+}
+
+static bool has_interrupted_again(void *arg)
+{
+    return fake_driver_messages(arg, ECHO_QUEUE + 1) == 2;
+}
+
+/* A driver that is busy is looked after at the end of each window, and never kicks. */
+Test(virtio_device, after_an_interrupt_for_many_the_next_request_needs_no_kick)
+{
+    struct fixture f = fixture_create();
+    struct virtio_queue *queue = moderated_queue(&f);
+    uint16_t head;
+    uint32_t len;
+
+    for (int i = 0; i < MODERATION_BATCH; i++)
+        (void)echo_add(&f);
+    fake_queue_kick(f.queue);
+    fake_machine_run_until(f.machine, has_interrupted, f.driver);
+    cr_assert_not(queue->vq.notify_enabled);
+    while (fake_queue_take(f.queue, &head, &len))
+        ;
+    (void)echo_add(&f);
+    fake_queue_publish(f.queue);
+    fake_machine_run_until(f.machine, has_interrupted_again, f.driver);
+    fixture_destroy(&f);
+}
+
+static bool window_has_ended(void *arg)
+{
+    const struct virtio_queue *queue = arg;
+
+    return !timer_is_armed(&queue->window);
+}
+
+Test(virtio_device, a_driver_that_became_idle_is_to_kick_again)
+{
+    struct fixture f = fixture_create();
+    struct virtio_queue *queue = moderated_queue(&f);
+
+    for (int i = 0; i < MODERATION_BATCH; i++)
+        (void)echo_add(&f);
+    fake_queue_kick(f.queue);
+    fake_machine_run_until(f.machine, has_interrupted, f.driver);
+    fake_machine_run_until(f.machine, window_has_ended, queue);
+    settle(&f);
+    cr_assert_not(queue->watch.type->rearm(&queue->watch));
+    cr_assert(queue->vq.notify_enabled);
+    cr_assert_eq(fake_driver_messages(f.driver, ECHO_QUEUE + 1), 1);
+    fixture_destroy(&f);
+}
+
+/* The driver has other things to do than to wait for the interrupt. */
+Test(virtio_device, a_window_in_which_a_request_came_is_followed_by_another)
+{
+    const uint64_t never_ns = UINT64_MAX / 2;
+    struct fixture f = fixture_create();
+    struct virtio_queue *queue = moderated_queue(&f);
+
+    timer_arm(&queue->window, &queue->pump, never_ns);
+    (void)echo_add(&f);
+    fake_queue_kick(f.queue);
+    settle(&f);
+    cr_assert_not(has_interrupted(f.driver));
+    /* As if this window were over now. */
+    timer_cancel(&queue->window);
+    queue->window.status = TIMER_FIRED;
+    task_wake(&queue->pump);
+    settle(&f);
+    cr_assert_neq(queue->window.deadline_ns, never_ns);
+    fake_machine_run_until(f.machine, has_interrupted, f.driver);
     fixture_destroy(&f);
 }
 

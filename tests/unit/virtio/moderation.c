@@ -19,32 +19,42 @@ struct guest {
 };
 
 /*
- * The guest makes requests up to its depth; each is done at once. The interrupt comes when the
- * device says so, or when the guest has nothing else to do but to wait for it.
+ * The guest makes requests up to its depth, each done once the device looks: at a kick, or at the
+ * end of a window that is on. The rules of the interrupt are those of the pump.
  */
 static void guest_run(struct guest *guest, uint64_t end_ns)
 {
+    uint32_t outstanding = 0, unseen = 0, done = 0;
+    uint64_t due_ns = 0; /* 0: no window */
+
     while (guest->now_ns < end_ns) {
         uint64_t window_ns = moderation_window_ns(&guest->moderation);
-        uint64_t due_ns = 0;
-        uint32_t done = 0;
+        bool has_arrived;
 
-        for (;;) {
-            /* While the device looks at the queue anyway nobody kicks it. */
-            guest->now_ns += guest->request_ns + (done ? 0 : guest->kick_ns);
-            if (!done++)
-                due_ns = guest->now_ns + window_ns;
-            if (!window_ns || done == MODERATION_BATCH || guest->now_ns >= due_ns)
-                break;
-            if (done == guest->depth) {
-                guest->now_ns = due_ns;
-                break;
-            }
+        if (outstanding < guest->depth) {
+            guest->now_ns += guest->request_ns + (due_ns ? 0 : guest->kick_ns);
+            outstanding++;
+            unseen++;
+        } else {
+            guest->now_ns = due_ns;
+        }
+        if (guest->now_ns < due_ns)
+            continue;
+        has_arrived = unseen;
+        done += unseen;
+        unseen = 0;
+        if (window_ns && done < MODERATION_BATCH && (has_arrived || !done)) {
+            due_ns = done ? guest->now_ns + window_ns : 0;
+            continue;
         }
         moderation_signalled(&guest->moderation, done, guest->now_ns);
+        window_ns = moderation_window_ns(&guest->moderation);
+        due_ns = window_ns && done > 1 ? guest->now_ns + window_ns : 0;
         guest->now_ns += guest->interrupt_ns;
         guest->requests += done;
         guest->interrupts++;
+        outstanding -= done;
+        done = 0;
     }
 }
 
