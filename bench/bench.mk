@@ -49,7 +49,7 @@ bench-virtio: $(O)/bench-virtio
 
 # What guests get. Each part has a document of its own; build/bench/guest.json is all that there are. ROUNDS=1 is the
 # least, for a look. linux takes most of the time: bench/linux-guest --help chooses from it.
-GUEST_PARTS := $(patsubst %,build/bench/%.json,native start linux)
+GUEST_PARTS := $(patsubst %,build/bench/%.json,native start linux instructions)
 ROUNDS_FLAG := $(if $(ROUNDS),--rounds $(ROUNDS))
 CONTESTANT_OBJ := $(call obj,bench/contestant.c bench/footprint.c)
 
@@ -73,6 +73,19 @@ bench-linux: build/ringvm
 	bench/linux-guest $(ROUNDS_FLAG) --json build/bench/linux.json
 	bench/unite.sh build/bench/guest.json $(GUEST_PARTS)
 
+# Instructions of each of its requests, on an emulated host that counts them: the same on any machine, whatever else it
+# does. Some minutes.
+$(O)/linux-requests: bench/linux-requests.c
+	@mkdir -p $(@D)
+	$(if $(Q),@echo LINK $@)
+	$(Q)$(CC) $(ALL_CFLAGS) -static -o $@ $<
+
+.PHONY: bench-instructions
+bench-instructions: build/ringvm build/release/linux-requests
+	@mkdir -p build/bench
+	bench/linux-instructions $(ROUNDS_FLAG) --json build/bench/instructions.json
+	bench/unite.sh build/bench/guest.json $(GUEST_PARTS)
+
 # As pictures: percentiles of the latency, and requests over depth.
 .PHONY: bench-plots
 bench-plots: build/ringvm
@@ -83,7 +96,7 @@ bench-plots: build/ringvm
 	$< bench exits $(ROUNDS_FLAG) --json build/bench/guest-exits.json --svg build/bench/guest-exits.svg
 
 .PHONY: bench-guest bench
-bench-guest: bench-native bench-start bench-plots bench-linux
+bench-guest: bench-native bench-start bench-plots bench-instructions bench-linux
 bench: bench-async bench-kvm bench-virtio bench-guest
 
 # make bench-compare OLD=DIRECTORY NEW=DIRECTORY: what became worse beyond the spread; also of single documents.
