@@ -28,6 +28,9 @@ struct guest_host {
     struct kvm *kvm;
     /* The guest has ended and all its tasks are done. */
     void (*ended)(void *arg);
+    /* It cannot end in order, since the host does not answer; `detail` names the device. Only the
+     * end of the process helps. */
+    void (*hung)(void *arg, const char *detail);
     void *arg;
 };
 
@@ -39,7 +42,8 @@ void guest_destroy(struct guest *guest);
 
 /* Loads the kernel and starts the vCPUs. */
 must_check int guest_start(struct guest *guest, struct err *err);
-/* Ends the guest from outside; EXIT_STOPPED unless it was ending for good already. */
+/* Ends the guest from outside; EXIT_STOPPED unless it was ending for good already. The second time,
+ * or after a while, host->hung. */
 void guest_stop(struct guest *guest);
 
 /* Asks the guest to power itself off, through ACPI. */

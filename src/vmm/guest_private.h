@@ -11,6 +11,7 @@
 #include "bus/pci.h"
 #include "chardev/chardev.h"
 #include "exec/task.h"
+#include "exec/timer.h"
 #include "kvm/vm.h"
 #include "legacy/irq_share.h"
 #include "legacy/machine.h"
@@ -62,7 +63,9 @@ struct guest {
     bool is_ending;
     bool is_parked;
     bool is_ended;
+    bool is_stopped;   /* from outside */
     unsigned draining; /* devices or streams whose end is awaited */
+    struct timer patience;
     struct err detail;
     struct log_limit log_limit;
 };
@@ -91,6 +94,8 @@ must_check int slots_create(struct guest *guest, struct err *err);
 void slots_destroy(struct guest *guest);
 /* Stops the devices. Adds to guest->draining; `drained` is called once for each. */
 void slots_drain(struct guest *guest, void (*drained)(void *arg));
+/* Writes which device is not drained yet; false when there is none. */
+bool slots_print_undrained(const struct guest *guest, char *text, size_t size);
 int slots_reset(struct guest *guest, struct err *err);
 
 /* loader.c: kernel and initrd. */

@@ -5,16 +5,31 @@
  * reboot
  *                                                                   `-> vCPUs ended -> done
  *
- * After "drained" nothing touches guest memory.
+ * After "drained" nothing touches guest memory. A device is drained when the host has answered all
+ * that it asked; a disk of the host that hangs may never do so.
  */
+#include <stdio.h>
+
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "vmm/guest_private.h"
 
-enum lifecycle_state { RUNNING = 1, PARKING, DRAINING, ENDING, FLUSHING, LIFECYCLE_STATE_COUNT };
+enum lifecycle_state {
+    RUNNING = 1,
+    PARKING,
+    DRAINING,
+    OVERDUE,
+    ENDING,
+    FLUSHING,
+    LIFECYCLE_STATE_COUNT
+};
 
-static const char *const state_names[LIFECYCLE_STATE_COUNT] = {"starting", "running", "parking",
-                                                               "draining", "ending",  "flushing"};
+/* How long the host's disks may take for what they are at: to flush a slow one takes its time. */
+#define DRAIN_PATIENCE_NS (10 * NS_PER_S)
+
+static const char *const state_names[LIFECYCLE_STATE_COUNT] = {
+    "starting", "running", "parking", "draining", "overdue", "ending", "flushing"};
 
 void lifecycle_end(struct guest *guest, enum exit_status end)
 {
@@ -46,8 +61,40 @@ static bool end_is_reset(enum exit_status end)
            end == EXIT_RESET_TRIPLE_FAULT || end == EXIT_RESET_PSCI;
 }
 
+static bool will_restart(const struct guest *guest)
+{
+    return end_is_reset(guest->end) && !guest->host.config->exit_on_reset;
+}
+
+static void give_up(struct guest *guest)
+{
+    char what[128], detail[256] = "told to end twice; ended without waiting for its vCPUs";
+
+    if (slots_print_undrained(guest, what, sizeof(what)))
+        snprintf(detail, sizeof(detail),
+                 "%s: the host does not answer the guest's requests; ended without waiting for it",
+                 what);
+    guest->host.hung(guest->host.arg, detail);
+}
+
+/* A guest that reboots has to wait: the host may still write to its memory. */
+static void complain(struct guest *guest)
+{
+    char what[128];
+
+    if (!will_restart(guest))
+        give_up(guest);
+    else if (slots_print_undrained(guest, what, sizeof(what)))
+        log_limited(&guest->log_limit, LOG_WARN,
+                    "%s: the host does not answer the guest's requests; it reboots when it has",
+                    what);
+}
+
 void guest_stop(struct guest *guest)
 {
+    if (guest->is_stopped || guest->lifecycle.state == OVERDUE)
+        give_up(guest);
+    guest->is_stopped = true;
     /* Or a guest that is about to restart would never hear of it. */
     if (guest->is_ending && end_is_reset(guest->end))
         guest->end = EXIT_STOPPED;
@@ -148,8 +195,14 @@ static enum task_verdict lifecycle_poll(struct task *task)
             AWAIT(task, RUNNING, guest->is_ending);
             AWAIT(task, PARKING, guest->is_parked);
             devices_drain(guest);
-            AWAIT(task, DRAINING, guest->draining == 0);
-        } while (end_is_reset(guest->end) && !guest->host.config->exit_on_reset && restart(guest));
+            timer_sleep(&guest->patience, task, DRAIN_PATIENCE_NS);
+            AWAIT(task, DRAINING, guest->draining == 0 || timer_has_fired(&guest->patience));
+            timer_cancel(&guest->patience);
+            if (guest->draining) {
+                complain(guest);
+                AWAIT(task, OVERDUE, guest->draining == 0);
+            }
+        } while (will_restart(guest) && restart(guest));
         vm_stop(guest->vm);
         AWAIT(task, ENDING, guest->is_ended);
         chips_stop(guest);

@@ -213,11 +213,13 @@ static const struct option_table table = {
              "  33  a vCPU stopped in a way that no guest asks for\n"
              "  34  the guest panicked\n"
              "  35  bad arguments\n"
+             "  40  told to end twice, or a disk of the host does not answer: not ended in order\n"
              "  32, 36, 37, 38  with --exit-on-reset: reset through the keyboard controller,\n"
              "                  port 0xcf9, the ACPI reset register, a triple fault\n"
              "\n"
              "signals:\n"
-             "  SIGTERM, SIGINT  end the guest at once\n"
+             "  SIGTERM, SIGINT  end the guest at once; a second one does not wait for what it\n"
+             "                   asked of the host's disks, nor does the first for long\n"
              "  SIGPWR           presses the guest's power button\n"
              "  SIGUSR1          writes what every task and vCPU is doing to standard error\n",
 };

@@ -47,6 +47,15 @@ static void guest_ended(void *arg)
     signals_stop(run_state->signals);
 }
 
+/* The kernel cleans up behind a process, in its own time. */
+static void guest_hung(void *arg, const char *detail)
+{
+    (void)arg;
+    terminal_restore();
+    fprintf(stderr, "ringvm: %s\n", detail);
+    _exit(EXIT_HUNG);
+}
+
 static bool takes_terminal(const struct run_config *config)
 {
     for (size_t i = 0; i < config->serial_count; i++)
@@ -60,7 +69,8 @@ static int run_set_up(struct run *run_state, struct err *err)
     const struct run_config *config = &run_state->config;
     const struct executor_config executor_config = {.poll_us_max = config->poll_us};
     const struct blocking_pool_config blocking_config = {.threads_max = 1, .idle_ns = NS_PER_S};
-    struct guest_host host = {.config = config, .ended = guest_ended, .arg = run_state};
+    struct guest_host host = {
+        .config = config, .ended = guest_ended, .hung = guest_hung, .arg = run_state};
     int ret;
 
     ret = signals_create(&run_state->signals, err);

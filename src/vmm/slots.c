@@ -233,6 +233,22 @@ void slots_drain(struct guest *guest, void (*drained)(void *arg))
     }
 }
 
+bool slots_print_undrained(const struct guest *guest, char *text, size_t size)
+{
+    const struct run_config *config = guest->host.config;
+    unsigned i = 0;
+
+    while (i < guest->virtio_count && !virtio_device_is_stopping(guest->virtio[i].device))
+        i++;
+    if (i == guest->virtio_count)
+        return false;
+    if (i < config->disk_count) /* they come first */
+        snprintf(text, size, "disk %s", config->disks[i].path);
+    else
+        snprintf(text, size, "%s", guest->virtio[i].name);
+    return true;
+}
+
 /* The devices were drained and reset by slots_drain. */
 int slots_reset(struct guest *guest, struct err *err)
 {

@@ -19,4 +19,5 @@ enum exit_status {
     EXIT_RESET_ACPI = 37,         /* with --exit-on-reset: ACPI reset register */
     EXIT_RESET_TRIPLE_FAULT = 38, /* with --exit-on-reset: triple fault */
     EXIT_RESET_PSCI = 39,         /* with --exit-on-reset: PSCI SYSTEM_RESET, on aarch64 */
+    EXIT_HUNG = 40, /* told to end twice, or the host's disk does not answer: not ended in order */
 };

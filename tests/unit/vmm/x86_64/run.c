@@ -206,6 +206,42 @@ Test(run, stop_during_a_reset_is_not_forgotten)
     kvm_close(host.kvm);
 }
 
+static char hung_detail[256];
+
+static void guest_is_hung(void *arg, const char *detail)
+{
+    (void)arg;
+    snprintf(hung_detail, sizeof(hung_detail), "%s", detail);
+}
+
+/* Where a process would end in the callback, the test goes on. */
+Test(run, a_second_stop_waits_for_nothing)
+{
+    struct run_config config = {
+        .mem_size = 32 << 20, .vcpu_count = 1, .kvm_path = KVM_PATH_DEFAULT, .no_rng = true};
+    bool ended = false;
+    struct guest_host host = {
+        .config = &config, .ended = guest_has_ended, .hung = guest_is_hung, .arg = &ended};
+    struct guest *guest;
+    struct err err;
+
+    need_kvm();
+    config.kernel_path = kernel_make(idle, idle_end);
+    cr_assert_eq(kvm_open(&host.kvm, config.kvm_path, &err), 0, "%s", err.text);
+    cr_assert_eq(executor_create(&host.executor, NULL, &err), 0, "%s", err.text);
+    cr_assert_eq(guest_create(&guest, &host, &err), 0, "%s", err.text);
+    cr_assert_eq(guest_start(guest, &err), 0, "%s", err.text);
+    guest_stop(guest);
+    cr_assert_str_eq(hung_detail, "");
+    guest_stop(guest);
+    cr_assert(strstr(hung_detail, "told to end twice"), "%s", hung_detail);
+    cr_assert_eq(executor_run(host.executor), 0);
+    cr_assert(ended);
+    guest_destroy(guest);
+    executor_destroy(host.executor);
+    kvm_close(host.kvm);
+}
+
 static void forbid_io_uring(void)
 {
     struct sock_filter code[] = {
