@@ -250,7 +250,7 @@ static void put_chips(void *fdt)
         node_end(fdt);
     }
 
-    node_begin(fdt, "apb-pclk");
+    node_begin(fdt, "clock");
     put_text(fdt, "compatible", "fixed-clock");
     put_u32(fdt, "#clock-cells", 0);
     put_u32(fdt, "clock-frequency", BUS_CLOCK_HZ);
@@ -276,7 +276,7 @@ static void put_virtio_mmio(void *fdt, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         uint64_t base = LAYOUT_VIRTIO_MMIO_BASE + i * LAYOUT_VIRTIO_MMIO_LEN;
 
-        node_begin_at(fdt, "virtio_mmio", base);
+        node_begin_at(fdt, "virtio", base);
         put_text(fdt, "compatible", "virtio,mmio");
         put_reg(fdt, base, LAYOUT_VIRTIO_MMIO_LEN);
         put_interrupt(fdt, LAYOUT_GSI_VIRTIO_BASE + i % LAYOUT_GSI_VIRTIO_COUNT);

@@ -200,8 +200,8 @@ Test(boot, tree_has_the_mmio_devices_that_there_are)
     start_init(&start, 64 * MIB);
     start.config.machine.virtio_mmio_count = 2;
     start_load(&start);
-    cr_assert_eq(cell(&start, "/virtio_mmio@a001000", "interrupts", 1), LAYOUT_GSI_VIRTIO_BASE + 1);
-    cr_assert(!has(&start, "/virtio_mmio@a002000", NULL));
+    cr_assert_eq(cell(&start, "/virtio@a001000", "interrupts", 1), LAYOUT_GSI_VIRTIO_BASE + 1);
+    cr_assert(!has(&start, "/virtio@a002000", NULL));
     start_free(&start);
 }
 
