@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tools/arch.sh
-tools/unpack.sh "$debian" "$build/root" bash busybox-static coreutils cpio dash diffutils device-tree-compiler e2fsprogs \
+tools/unpack.sh "$debian" "$build/root" bash bsdutils busybox-static coreutils cpio dash diffutils device-tree-compiler e2fsprogs \
     ethtool findutils fio grep gzip hostname iperf3 iproute2 kmod mawk mount pciutils procps sed util-linux util-linux-extra \
     liburing2 libfdt1 libcap2 libjansson4 zlib1g libzstd1 liblz4-1
 # What installing the packages would have made.
