@@ -331,7 +331,8 @@ enum bus_verdict virtio_device_queue_disable(struct virtio_device *device,
         return BUS_DONE;
     }
     /* One access waits; the writer of a second 0 meanwhile reads 1, which is still true. */
-    if (!queue->spec->requests || queue->is_stopping || virtio_device_is_stopping(device))
+    if (virtio_queue_is_stopping(queue) || queue->is_external ||
+        (!queue->spec->requests && !device->ops->queue_stop))
         return BUS_DONE;
     queue->is_stopping = true;
     queue->stop_access = access;

@@ -105,6 +105,9 @@ struct virtio_device_ops {
      * each of which releases its hold when it has ended.
      */
     void (*stop)(struct virtio_device *device);
+    /* Optional. A queue alone stops, whose pump is the device's own: as `stop`, for what works on
+     * it. Without this such a queue stops with the device only. */
+    void (*queue_stop)(struct virtio_device *device, uint16_t index);
     /* Optional. Drained: forget everything the driver told. Also after a device that never ran. */
     void (*reset)(struct virtio_device *device);
     /* Optional; else writes are ignored. [offset, offset + len) is inside the config space. */
@@ -171,7 +174,8 @@ struct virtio_queue {
     struct rate_waiter rate_waiter;
     struct virtio_pool pool;
     struct list in_flight;
-    bool is_stopping; /* alone: the device runs on without it */
+    uint32_t activities; /* holds: the drain waits for 0 */
+    bool is_stopping;    /* alone: the device runs on without it */
     struct bus_access *stop_access;
     struct moderation moderation;
     struct timer window;  /* until its end an interrupt may wait, and nobody need kick */
@@ -263,6 +267,15 @@ static inline bool virtio_device_is_stopping(const struct virtio_device *device)
     return device->phase == VIRTIO_STOPPING;
 }
 
+/* The same for what works on one queue: it ends with the queue. */
+void virtio_queue_hold(struct virtio_queue *queue);
+void virtio_queue_release(struct virtio_queue *queue);
+/* True from when the queue, or the device, is told to stop until it is drained. */
+static inline bool virtio_queue_is_stopping(const struct virtio_queue *queue)
+{
+    return queue->is_stopping || virtio_device_is_stopping(queue->device);
+}
+
 /* task_type.done of every request type: gives the chain back, returns the frame to its pool. */
 void virtio_request_done(struct task *task);
 static inline bool virtio_request_is_cancelled(const struct virtio_request *request)
@@ -335,7 +348,7 @@ void virtio_device_queue_enable(struct virtio_device *device);
 /*
  * Takes that back. While the device runs, the queue's requests are cancelled and drained like those
  * of a reset, and `access` is completed when nothing touches the queue any more: then it stays
- * disabled until a reset. A queue whose pump is the device's own runs until a reset.
+ * disabled until a reset. See virtio_device_ops.queue_stop for queues whose pump is the device's.
  */
 enum bus_verdict virtio_device_queue_disable(struct virtio_device *device,
                                              struct bus_access *access);

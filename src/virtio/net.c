@@ -319,6 +319,20 @@ static void net_stop(struct virtio_device *device)
     net_backend_stop(&net->backend);
 }
 
+/* A command that is being carried out stays without an answer. */
+static void net_queue_stop(struct virtio_device *device, uint16_t index)
+{
+    struct net *net = net_of(device);
+    uint16_t control_index = 2 * used_pair_count(net);
+
+    if (index == control_index)
+        net->command_ack = NULL;
+    else if (index < control_index && index % 2)
+        net_tx_stop(&net->pairs[index / 2].tx);
+    else if (index < control_index)
+        net_rx_stop(&net->pairs[index / 2].rx);
+}
+
 static void net_reset(struct virtio_device *device)
 {
     struct net *net = net_of(device);
@@ -366,6 +380,7 @@ static void net_destroy(struct virtio_device *device)
 static const struct virtio_device_ops net_ops = {
     .activate = net_activate,
     .stop = net_stop,
+    .queue_stop = net_queue_stop,
     .reset = net_reset,
     .features_valid = net_features_valid,
     .interrupts_changed = interrupts_changed,

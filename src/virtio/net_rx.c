@@ -127,7 +127,7 @@ static bool frame_take(struct net_rx *rx, struct net_rx_slot *slot)
     if (len <= slot->capacity && len >= FRAME_LEN_MIN)
         frame_deliver(rx, slot);
     else if (len < FRAME_LEN_MIN || len > rx->params.frame_max || !rx->params.is_mergeable ||
-             virtio_device_is_stopping(rx->queue->device))
+             virtio_queue_is_stopping(rx->queue))
         frame_dropped(rx, slot);
     else
         return false;
@@ -314,7 +314,7 @@ static enum task_verdict rx_poll(struct task *task)
         expected_adapt(rx);
     }
     rx->started = rx->done = 0;
-    if (virtio_device_is_stopping(rx->queue->device))
+    if (virtio_queue_is_stopping(rx->queue))
         return TASK_DONE;
     task_wake(&rx->queue->pump);
     return TASK_PENDING;
@@ -322,7 +322,7 @@ static enum task_verdict rx_poll(struct task *task)
 
 static void rx_done(struct task *task)
 {
-    virtio_device_release(container_of(task, struct net_rx, task)->queue->device);
+    virtio_queue_release(container_of(task, struct net_rx, task)->queue);
 }
 
 static const struct task_type rx_type = {.name = "net rx", .poll = rx_poll, .done = rx_done};
@@ -351,7 +351,7 @@ void net_rx_start(struct net_rx *rx, const struct net_rx_params *params, bool en
         slot->iov_first = slot->iov_count = 0;
         slot->capacity = 0;
     }
-    virtio_device_hold(rx->queue->device);
+    virtio_queue_hold(rx->queue);
     task_spawn(&rx->task, rx->queue->device->context.executor, &rx_type);
 }
 

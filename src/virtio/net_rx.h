@@ -60,13 +60,13 @@ struct net_rx {
 void net_rx_init(struct net_rx *rx, struct virtio_queue *queue, struct io_file file,
                  struct rate_limit *limit);
 /*
- * DRIVER_OK, and the queue is enabled: spawns the task, which holds the device until net_rx_stop.
+ * DRIVER_OK, and the queue is enabled: spawns the task, which holds the queue until net_rx_stop.
  * Reads only while enabled; guest buffers are kept meanwhile.
  */
 void net_rx_start(struct net_rx *rx, const struct net_rx_params *params, bool enable);
 /* No-ops unless started. */
 void net_rx_enable(struct net_rx *rx, bool enable);
-/* The device stops: cancels, and releases the device when drained. */
+/* The queue stops: cancels, and releases the queue when drained. */
 void net_rx_stop(struct net_rx *rx);
 /* virtio_queue_spec.pump of its queue. */
 enum virtio_pump_verdict net_rx_pump(struct net_rx *rx);

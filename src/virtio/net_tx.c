@@ -58,7 +58,7 @@ static enum task_verdict tx_poll(struct task *task)
     if (tx->done < tx->count)
         return TASK_PENDING;
     tx->done = tx->count = 0;
-    if (virtio_device_is_stopping(tx->queue->device))
+    if (virtio_queue_is_stopping(tx->queue))
         return TASK_DONE;
     task_wake(&tx->queue->pump);
     return TASK_PENDING;
@@ -66,7 +66,7 @@ static enum task_verdict tx_poll(struct task *task)
 
 static void tx_done(struct task *task)
 {
-    virtio_device_release(container_of(task, struct net_tx, task)->queue->device);
+    virtio_queue_release(container_of(task, struct net_tx, task)->queue);
 }
 
 static const struct task_type tx_type = {.name = "net tx", .poll = tx_poll, .done = tx_done};
@@ -79,7 +79,7 @@ void net_tx_init(struct net_tx *tx, struct virtio_queue *queue, struct io_file f
 
 void net_tx_start(struct net_tx *tx)
 {
-    virtio_device_hold(tx->queue->device);
+    virtio_queue_hold(tx->queue);
     task_spawn(&tx->task, tx->queue->device->context.executor, &tx_type);
 }
 

@@ -36,10 +36,10 @@ struct net_tx {
 };
 
 void net_tx_init(struct net_tx *tx, struct virtio_queue *queue, struct io_file file);
-/* DRIVER_OK, and the queue is enabled: spawns the task, which holds the device until net_tx_stop.
+/* DRIVER_OK, and the queue is enabled: spawns the task, which holds the queue until net_tx_stop.
  */
 void net_tx_start(struct net_tx *tx);
-/* The device stops: cancels, and releases the device when drained. A no-op unless started. */
+/* The queue stops: cancels, and releases the queue when drained. A no-op unless started. */
 void net_tx_stop(struct net_tx *tx);
 /* virtio_queue_spec.pump of its queue. */
 enum virtio_pump_verdict net_tx_pump(struct net_tx *tx);

@@ -10,11 +10,6 @@
 
 enum { PUMP_RUN, PUMP_DRAIN };
 
-static bool queue_is_stopping(const struct virtio_queue *queue)
-{
-    return queue->is_stopping || virtio_device_is_stopping(queue->device);
-}
-
 /* ---- the request pool ---- */
 
 static int pool_init(struct virtio_queue *queue)
@@ -86,7 +81,7 @@ void virtio_request_done(struct task *task)
     struct virtio_queue *queue = request->queue;
 
     list_remove(&request->in_flight_link);
-    if (!queue_is_stopping(queue))
+    if (!virtio_queue_is_stopping(queue))
         virtq_push(&queue->vq, &request->chain, request->used_len);
     queue->unsignalled++;
     pool_put(queue, request);
@@ -203,6 +198,8 @@ static void pump_stop(struct virtio_queue *queue)
 {
     const struct virtio_request_type *type = queue->spec->requests;
 
+    if (queue->is_stopping && queue->device->ops->queue_stop)
+        queue->device->ops->queue_stop(queue->device, queue->index);
     watch_stop(&queue->watch);
     if (queue->spec->limit)
         rate_limit_leave(queue->spec->limit, &queue->rate_waiter);
@@ -220,7 +217,7 @@ static enum task_verdict pump_poll(struct task *task)
 {
     struct virtio_queue *queue = container_of(task, struct virtio_queue, pump);
 
-    if (!queue_is_stopping(queue)) {
+    if (!virtio_queue_is_stopping(queue)) {
         pump_run(queue);
         return TASK_PENDING;
     }
@@ -228,8 +225,10 @@ static enum task_verdict pump_poll(struct task *task)
         task->state = PUMP_DRAIN;
         pump_stop(queue);
     }
-    return op_is_in_flight(&queue->doorbell_op) || !list_is_empty(&queue->in_flight) ? TASK_PENDING
-                                                                                     : TASK_DONE;
+    if (op_is_in_flight(&queue->doorbell_op) || !list_is_empty(&queue->in_flight) ||
+        queue->activities)
+        return TASK_PENDING;
+    return TASK_DONE;
 }
 
 void queue_disable(struct virtio_queue *queue)
@@ -299,6 +298,21 @@ void queue_start(struct virtio_queue *queue)
     task_spawn(&queue->pump, queue->device->context.executor, &pump_type);
 }
 
+void virtio_queue_hold(struct virtio_queue *queue)
+{
+    virtio_device_hold(queue->device);
+    queue->activities++;
+}
+
+/* The device comes last, as in pump_done. */
+void virtio_queue_release(struct virtio_queue *queue)
+{
+    CHECK(queue->activities);
+    if (!--queue->activities && virtio_queue_is_stopping(queue))
+        task_wake(&queue->pump);
+    virtio_device_release(queue->device);
+}
+
 static uint32_t payload_len(const struct virtio_queue *queue, const struct virtq_chain *chain)
 {
     uint32_t len = chain->readable_len + chain->writable_len;
@@ -323,7 +337,7 @@ bool virtio_queue_pop(struct virtio_queue *queue, struct virtq_chain *chain)
 
 void virtio_queue_push(struct virtio_queue *queue, const struct virtq_chain *chain, uint32_t len)
 {
-    if (queue_is_stopping(queue))
+    if (virtio_queue_is_stopping(queue))
         return;
     virtq_push(&queue->vq, chain, len);
     task_wake(&queue->pump);

@@ -11,7 +11,9 @@
 
 const struct net_config net_default_config = {
     .name = "net0", .mac = {2, 0, 0, 1, 2, 3}, .has_mac = true};
-void net_rig_attach(struct net_rig *rig, const struct net_config *config, const struct tap *tap)
+
+static void attach(struct net_rig *rig, const struct net_config *config, const struct tap *tap,
+                   bool mmio)
 {
     struct virtio_context context;
     struct virtio_device *device;
@@ -21,13 +23,19 @@ void net_rig_attach(struct net_rig *rig, const struct net_config *config, const 
     context = rig->machine->context;
     context.packed_queue = !config->vhost_path; /* which refuses them, up to Linux 6.18 at least */
     cr_assert_eq(virtio_net_create(&device, &context, config, tap, &err), 0, "%s", err.text);
-    rig->driver = fake_driver_attach(rig->machine, device);
+    rig->driver = mmio ? fake_driver_attach_mmio(rig->machine, device)
+                       : fake_driver_attach(rig->machine, device);
     rig->rx = &rig->driver->queues[RX];
     rig->tx = &rig->driver->queues[TX];
     rig->control = &rig->driver->queues[2];
 }
 
-void net_rig_socket(struct net_rig *rig, const struct net_config *config)
+void net_rig_attach(struct net_rig *rig, const struct net_config *config, const struct tap *tap)
+{
+    attach(rig, config, tap, false);
+}
+
+static void attach_socket(struct net_rig *rig, const struct net_config *config, bool mmio)
 {
     struct tap tap = {.name = "socket", .queue_count = 1, .attached_count = 1, .mtu = 1500};
     int fds[2];
@@ -35,7 +43,17 @@ void net_rig_socket(struct net_rig *rig, const struct net_config *config)
     cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
     tap.fds[0] = fds[0];
     rig->peer = fds[1];
-    net_rig_attach(rig, config, &tap);
+    attach(rig, config, &tap, mmio);
+}
+
+void net_rig_socket(struct net_rig *rig, const struct net_config *config)
+{
+    attach_socket(rig, config, false);
+}
+
+void net_rig_socket_mmio(struct net_rig *rig)
+{
+    attach_socket(rig, &net_default_config, true);
 }
 
 void net_rig_tap(struct net_rig *rig, const struct net_config *config, uint16_t queue_count)

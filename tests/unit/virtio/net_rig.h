@@ -41,6 +41,8 @@ extern const struct net_config net_default_config;
 
 void net_rig_attach(struct net_rig *rig, const struct net_config *config, const struct tap *tap);
 void net_rig_socket(struct net_rig *rig, const struct net_config *config);
+/* Not on the PCI bus. */
+void net_rig_socket_mmio(struct net_rig *rig);
 /* Its tap is an interface "tap0" in a network namespace of the test's own; skips where that cannot
  * be. The peer is a packet socket on it, if asked for. */
 void net_rig_tap(struct net_rig *rig, const struct net_config *config, uint16_t queue_count);
