@@ -88,6 +88,23 @@ static void slot_gather(struct net_rx *rx, struct net_rx_slot *slot, uint32_t le
     }
 }
 
+/* When the driver has no more either: adds those of frames that come later, which wait elsewhere
+ * meanwhile. */
+static void slot_rob_later(struct net_rx *rx, struct net_rx_slot *slot, uint32_t len)
+{
+    for (uint16_t i = rx->started; --i > rx->done;) {
+        struct net_rx_slot *other = &rx->slots[i];
+
+        if (!op_is_done(&other->op) || slot_is_full(rx, slot, len) ||
+            (other->op.result > 0 && (uint32_t)other->op.result > rx->params.frame_max))
+            continue;
+        if (other->op.result > 0)
+            net_rx_slot_evict(other, (uint32_t)other->op.result);
+        while (other->chain_count && !slot_is_full(rx, slot, len))
+            net_rx_slot_move(other, slot);
+    }
+}
+
 /* ---- frames ---- */
 
 static void frame_dropped(struct net_rx *rx, const struct net_rx_slot *slot)
@@ -104,6 +121,7 @@ static void frame_deliver(struct net_rx *rx, struct net_rx_slot *slot)
 
     while (room < len)
         room += slot->chains[slot->chain_first + count++].writable_len;
+    net_rx_slot_unspill(slot, len);
     net_rx_slot_set_num_buffers(slot, count);
     for (; count; count--) {
         const struct virtq_chain *chain = net_rx_slot_take(slot);
@@ -168,8 +186,9 @@ static enum virtio_pump_verdict short_frame_pump(struct net_rx *rx)
 
     if (verdict == VIRTIO_PUMP_EMPTY)
         slot_gather(rx, slot, len);
+    if (verdict == VIRTIO_PUMP_EMPTY && driver_gave_all(rx))
+        slot_rob_later(rx, slot, len);
     if (slot->capacity >= len) {
-        net_rx_slot_unspill(slot, len);
         frame_deliver(rx, slot);
     } else if (verdict == VIRTIO_PUMP_AGAIN) {
         return verdict;
@@ -347,6 +366,8 @@ void net_rx_start(struct net_rx *rx, const struct net_rx_params *params, bool en
     for (int i = 0; i < NET_RX_SLOT_COUNT; i++) {
         struct net_rx_slot *slot = &rx->slots[i];
 
+        if (!slot->chain_first && !slot->chain_count)
+            continue; /* nor is memory touched that was not used yet */
         slot->chain_first = slot->chain_count = 0;
         slot->iov_first = slot->iov_count = 0;
         slot->capacity = 0;

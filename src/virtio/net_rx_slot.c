@@ -79,21 +79,40 @@ void net_rx_slot_read(struct net_rx_slot *slot, struct task *task, struct io_fil
     (waits ? op_readv : op_readv_nowait)(&slot->op, task, file, iov, count, UINT64_MAX);
 }
 
-void net_rx_slot_unspill(struct net_rx_slot *slot, uint32_t len)
+/* Between the buffers, from byte `skip` on, and the first `len` bytes of the spill. */
+static void copy(struct net_rx_slot *slot, size_t skip, size_t len, bool to_buffers)
 {
     const struct iovec *iov = &slot->iov[slot->iov_first];
-    size_t skip = slot->direct, done = 0, left = len - slot->direct;
+    uint8_t *spill = slot->spill;
 
-    CHECK_CMP(len, <=, slot->capacity);
-    for (; left; iov++) {
-        size_t part = u64_min(left, iov->iov_len - u64_min(skip, iov->iov_len));
+    for (; len; iov++) {
+        size_t here = u64_min(skip, iov->iov_len);
+        size_t part = u64_min(len, iov->iov_len - here);
+        uint8_t *bytes = (uint8_t *)iov->iov_base + here;
 
         if (part)
-            memcpy((uint8_t *)iov->iov_base + skip, slot->spill + done, part);
-        skip -= u64_min(skip, iov->iov_len);
-        done += part;
-        left -= part;
+            memcpy(to_buffers ? bytes : spill, to_buffers ? spill : bytes, part);
+        skip -= here;
+        spill += part;
+        len -= part;
     }
+}
+
+void net_rx_slot_unspill(struct net_rx_slot *slot, uint32_t len)
+{
+    CHECK_CMP(len, <=, slot->capacity);
+    if (len > slot->direct)
+        copy(slot, slot->direct, len - slot->direct, true);
+}
+
+void net_rx_slot_evict(struct net_rx_slot *slot, uint32_t len)
+{
+    uint32_t direct = (uint32_t)u64_min(len, slot->direct);
+
+    CHECK_CMP(len, <, (uint32_t)NET_RX_SPILL_SIZE);
+    memmove(slot->spill + direct, slot->spill, len - direct);
+    copy(slot, 0, direct, false);
+    slot->direct = 0;
 }
 
 void net_rx_slot_set_num_buffers(struct net_rx_slot *slot, uint16_t count)

@@ -49,8 +49,11 @@ void net_rx_slot_move(struct net_rx_slot *from, struct net_rx_slot *to);
  */
 void net_rx_slot_read(struct net_rx_slot *slot, struct task *task, struct io_file file,
                       uint32_t frame_max, bool waits);
-/* Moves what spilled over of a frame of `len` bytes to the buffers that were added since, which
- * have room for it. */
+/* Moves what spilled over of a frame of `len` bytes, if anything, to the buffers that were added
+ * since; there is room for it. */
 void net_rx_slot_unspill(struct net_rx_slot *slot, uint32_t len);
+/* Moves a frame of `len` bytes, at most the read's `frame_max`, out of the buffers, which are free
+ * then. */
+void net_rx_slot_evict(struct net_rx_slot *slot, uint32_t len);
 /* 5.1.6.4: of the frame at the front; the kernel leaves it alone. It may lie across two buffers. */
 void net_rx_slot_set_num_buffers(struct net_rx_slot *slot, uint16_t count);

@@ -130,6 +130,45 @@ Test(virtio_net_rx, large_frame_among_small_ones_comes_before_those_behind_it)
     net_rig_end(&rig);
 }
 
+/* Its buffers are with frames that come after it, so it could wait for ever. */
+Test(virtio_net_rx, frame_gets_the_buffers_of_those_behind_it_if_there_are_no_others)
+{
+    enum { SIZE = 16, HUGE = 20000, COUNT = SIZE - 1 };
+    static uint8_t bytes[FRAME_MAX];
+    struct fake_buffer by_head[SIZE];
+    struct net_rig rig;
+
+    rig_large(&rig, MERGEABLE, SIZE);
+    for (unsigned i = 0; i < SIZE; i++) {
+        struct fake_buffer buffer = fake_buffer(rig.machine, USUAL_LEN);
+
+        by_head[fake_queue_add(rig.rx, &buffer, 0, 1)] = buffer;
+    }
+    /* Until a batch is larger than what is left then. */
+    for (uint32_t round = 0; round < 6; round++) {
+        fake_queue_kick(rig.rx);
+        for (uint32_t i = 0; i < COUNT; i++)
+            net_peer_send(&rig, round == 5 && !i ? HUGE : SMALL + i, i);
+        for (uint32_t i = 0; i < COUNT; i++) {
+            uint32_t len = round == 5 && !i ? HUGE : SMALL + i, done = 0;
+
+            while (done < len) {
+                uint32_t part = fake_queue_wait(rig.rx);
+                struct fake_buffer buffer = by_head[last_head(&rig)];
+
+                memcpy(bytes + done, buffer.host, part);
+                by_head[fake_queue_add(rig.rx, &buffer, 0, 1)] = buffer;
+                done += part;
+            }
+            cr_assert_eq(done, len);
+            cr_assert(net_is_frame(bytes, len, i), "frame %u of round %u", i, round);
+            if (round == 5)
+                fake_queue_kick(rig.rx);
+        }
+    }
+    net_rig_end(&rig);
+}
+
 Test(virtio_net_rx, frame_that_lacks_buffers_waits_until_the_driver_adds_them)
 {
     struct fake_buffer buffers[8];
