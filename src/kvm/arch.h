@@ -52,3 +52,5 @@ uint32_t irqchip_arch_line(uint32_t gsi);
 size_t irqchip_arch_pin_routes(struct kvm_irq_routing_entry *entries);
 /* False when no interrupt controller would take such a message. */
 bool irqchip_arch_msi_is_valid(const struct msi_message *message);
+/* True when the (valid) message is an edge on an input of the interrupt controller, *gsi. */
+bool irqchip_arch_msi_is_edge(const struct msi_message *message, uint32_t *gsi);

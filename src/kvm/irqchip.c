@@ -29,16 +29,22 @@ static struct msi_vector *vector_of(struct irqchip *irqchip, uint32_t vector)
     return &irqchip->vectors[vector];
 }
 
+static int level_set(const struct irqchip *irqchip, uint32_t gsi, bool level)
+{
+    struct kvm_irq_level irq = {.irq = irqchip_arch_line(gsi), .level = level};
+
+    return ioctl(irqchip->vm_fd, KVM_IRQ_LINE, &irq);
+}
+
 static void line_set(void *chip, uint32_t gsi, bool level)
 {
     struct irqchip *irqchip = chip;
-    struct kvm_irq_level irq = {.irq = irqchip_arch_line(gsi), .level = level};
 
     CHECK(gsi < VM_PIN_COUNT);
     if (irqchip->levels[gsi] == level)
         return;
     irqchip->levels[gsi] = level;
-    CHECK_CMP(ioctl(irqchip->vm_fd, KVM_IRQ_LINE, &irq), ==, 0);
+    CHECK_CMP(level_set(irqchip, gsi, level), ==, 0);
 }
 
 const struct irq_line_ops irqchip_line_ops = {.set = line_set};
@@ -57,6 +63,27 @@ static int msi_alloc(void *chip, uint32_t *vector)
     return -ENOSPC;
 }
 
+static struct kvm_irq_routing_entry vector_route(uint32_t vector, const struct msi_message *message)
+{
+    uint32_t edge_gsi;
+
+    if (irqchip_arch_msi_is_edge(message, &edge_gsi))
+        return (struct kvm_irq_routing_entry){
+            .gsi = vector_gsi(vector),
+            .type = KVM_IRQ_ROUTING_IRQCHIP,
+            .u.irqchip = {.pin = edge_gsi},
+        };
+    return (struct kvm_irq_routing_entry){
+        .gsi = vector_gsi(vector),
+        .type = KVM_IRQ_ROUTING_MSI,
+        .flags = VM_MSI_FLAGS,
+        .u.msi = {.address_lo = (uint32_t)message->address,
+                  .address_hi = (uint32_t)(message->address >> 32),
+                  .data = message->data,
+                  .devid = message->device_id},
+    };
+}
+
 /* The kernel takes the whole table at once: the pins, and the messages that have an irqfd. */
 static int routes_update(struct irqchip *irqchip)
 {
@@ -68,15 +95,7 @@ static int routes_update(struct irqchip *irqchip)
 
         if (!vector->used || !vector->routed || vector->eventfd < 0)
             continue;
-        routes->entries[count++] = (struct kvm_irq_routing_entry){
-            .gsi = vector_gsi(i),
-            .type = KVM_IRQ_ROUTING_MSI,
-            .flags = VM_MSI_FLAGS,
-            .u.msi = {.address_lo = (uint32_t)vector->message.address,
-                      .address_hi = (uint32_t)(vector->message.address >> 32),
-                      .data = vector->message.data,
-                      .devid = vector->message.device_id},
-        };
+        routes->entries[count++] = vector_route(i, &vector->message);
     }
     routes->nr = (uint32_t)count;
     return ioctl(irqchip->vm_fd, KVM_SET_GSI_ROUTING, routes) ? -errno : 0;
@@ -128,10 +147,15 @@ static void msi_signal(void *chip, uint32_t index)
         .devid = vector->message.device_id,
     };
 
+    uint32_t edge_gsi;
+
     if (!vector->routed)
         return;
-    /* Fails when no vCPU takes the message, which is the guest's doing. */
-    (void)ioctl(irqchip->vm_fd, KVM_SIGNAL_MSI, &msi);
+    /* Both fail when nobody takes the message, which is the guest's doing. */
+    if (!irqchip_arch_msi_is_edge(&vector->message, &edge_gsi))
+        (void)ioctl(irqchip->vm_fd, KVM_SIGNAL_MSI, &msi);
+    else if (!level_set(irqchip, edge_gsi, true))
+        (void)level_set(irqchip, edge_gsi, false);
 }
 
 static int msi_eventfd(void *chip, uint32_t index)

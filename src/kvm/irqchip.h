@@ -1,9 +1,10 @@
 /*
  * Private to src/kvm/: interrupt pins and messages of a vm whose chips are in the kernel.
  *
- * A message is sent with KVM_SIGNAL_MSI, straight from what the guest wrote into its MSI-X table:
- * no routing table, so a guest that rewrites its vectors costs nothing until one is signalled. Only
- * a vector whose eventfd was asked for has an irqfd and a route, and pays for their changes.
+ * A message is sent with KVM_SIGNAL_MSI (KVM_IRQ_LINE where it is an edge on an input), straight
+ * from what the guest wrote into its MSI-X table: no routing table, so a guest that rewrites its
+ * vectors costs nothing until one is signalled. Only a vector whose eventfd was asked for has an
+ * irqfd and a route, and pays for their changes.
  */
 #pragma once
 #include <stdbool.h>

@@ -279,8 +279,8 @@ int vm_create(struct vm **out, const struct vm_config *config, struct err *err)
     int ret;
 
     if (!config->vcpu_count || config->vcpu_count > config->kvm->vcpu_count_max)
-        return err_set(err, -EINVAL, "%u vCPUs: this KVM runs 1 to %u", config->vcpu_count,
-                       config->kvm->vcpu_count_max);
+        return err_set(err, -EINVAL, "--cpus: %u vCPUs, but this KVM runs at most %u; choose fewer",
+                       config->vcpu_count, config->kvm->vcpu_count_max);
     vm = calloc(1, sizeof(*vm));
     if (!vm)
         return err_set(err, -ENOMEM, "vm: out of memory");

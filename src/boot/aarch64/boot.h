@@ -14,7 +14,7 @@
 #include "boot/file.h"
 #include "mem/gmem.h"
 
-enum boot_gic { BOOT_GIC_V2, BOOT_GIC_V3, BOOT_GIC_V3_ITS };
+enum boot_gic { BOOT_GIC_V2 /* with a GICv2m */, BOOT_GIC_V3, BOOT_GIC_V3_ITS };
 
 /* What the device tree says beside the memory map. */
 struct boot_machine {

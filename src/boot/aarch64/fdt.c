@@ -11,7 +11,7 @@
 #include "mem/layout.h"
 
 /* References to nodes. */
-enum { PHANDLE_GIC = 1, PHANDLE_ITS, PHANDLE_CLOCK };
+enum { PHANDLE_GIC = 1, PHANDLE_MSI, PHANDLE_CLOCK };
 
 /* Bindings interrupt-controller/arm,gic-v3.yaml and arm,gic.yaml. */
 enum { IRQ_SHARED = 0, IRQ_PRIVATE = 1, IRQ_LEVEL_HIGH = 4, IRQ_V2_CPUS_SHIFT = 8 };
@@ -207,13 +207,21 @@ static void put_gic(void *fdt, const struct boot_machine *machine)
                   CELLS_2(LAYOUT_GIC_REDIST_BASE),
                   CELLS_2(machine->vcpu_count * LAYOUT_GIC_REDIST_LEN));
     }
+    if (machine->gic == BOOT_GIC_V2) {
+        node_begin_at(fdt, "v2m", LAYOUT_GIC_V2M_BASE);
+        put_text(fdt, "compatible", "arm,gic-v2m-frame");
+        put_flag(fdt, "msi-controller");
+        put_reg(fdt, LAYOUT_GIC_V2M_BASE, LAYOUT_GIC_V2M_LEN);
+        put_u32(fdt, "phandle", PHANDLE_MSI);
+        node_end(fdt);
+    }
     if (machine->gic == BOOT_GIC_V3_ITS) {
         node_begin_at(fdt, "msi-controller", LAYOUT_GIC_ITS_BASE);
         put_text(fdt, "compatible", "arm,gic-v3-its");
         put_flag(fdt, "msi-controller");
         put_u32(fdt, "#msi-cells", 1);
         put_reg(fdt, LAYOUT_GIC_ITS_BASE, LAYOUT_GIC_ITS_LEN);
-        put_u32(fdt, "phandle", PHANDLE_ITS);
+        put_u32(fdt, "phandle", PHANDLE_MSI);
         node_end(fdt);
     }
     node_end(fdt);
@@ -332,8 +340,8 @@ static void put_pcie(void *fdt, const struct gmem *mem, const struct boot_machin
               CELLS_2(LAYOUT_PCI_MEM32_BASE), CELLS_2(LAYOUT_PCI_MEM32_LEN), PCI_SPACE_MEM64,
               CELLS_2(mem64_base), CELLS_2(mem64_base), CELLS_2(LAYOUT_PCI_MEM64_LEN));
     put_interrupt_map(fdt);
-    if (machine->gic == BOOT_GIC_V3_ITS)
-        PUT_CELLS(fdt, "msi-map", 0, PHANDLE_ITS, 0, 0x10000);
+    if (machine->gic != BOOT_GIC_V3)
+        PUT_CELLS(fdt, "msi-map", 0, PHANDLE_MSI, 0, 0x10000);
     put_flag(fdt, "dma-coherent");
     node_end(fdt);
 }

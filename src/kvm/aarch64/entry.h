@@ -20,7 +20,8 @@ struct vm_entry {
 /* After vm_create or vm_reset, before vm_resume. */
 must_check int vm_set_entry(struct vm *vm, const struct vm_entry *entry, struct err *err);
 
-/* The interrupt controller that this KVM offers; only one with an ITS takes messages. */
+/* The interrupt controller that this KVM offers. With an ITS it takes messages by itself; beside a
+ * version 2 a GICv2m may, whose messages go to vm_msi_chip. */
 enum vm_gic { VM_GIC_V2, VM_GIC_V3, VM_GIC_V3_ITS };
 
 enum vm_gic vm_gic(const struct vm *vm);

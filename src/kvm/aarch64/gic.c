@@ -8,8 +8,14 @@
 
 #include "mem/layout.h"
 
-enum { PRIVATE_COUNT = 32, IRQ_COUNT = PRIVATE_COUNT + LAYOUT_GSI_COUNT };
-_Static_assert(IRQ_COUNT % 32 == 0 && IRQ_COUNT >= 64, "KVM_DEV_ARM_VGIC_GRP_NR_IRQS");
+enum {
+    PRIVATE_COUNT = LAYOUT_SPI_BASE,
+    IRQ_COUNT = PRIVATE_COUNT + LAYOUT_GSI_COUNT,
+    V2_IRQ_COUNT = IRQ_COUNT + LAYOUT_GSI_V2M_COUNT,
+};
+_Static_assert(IRQ_COUNT % 32 == 0 && IRQ_COUNT >= 64 && V2_IRQ_COUNT % 32 == 0 &&
+                   V2_IRQ_COUNT < 1020,
+               "KVM_DEV_ARM_VGIC_GRP_NR_IRQS");
 
 /* Registers of the distributor, and from SGI_FRAME on of a redistributor. */
 enum {
@@ -55,6 +61,11 @@ static const uint64_t cpu_registers[] = {
 
 /* GICv2's CPU interface (IHI 0048, 4.4). */
 enum { GICC_CTLR = 0x0, GICC_PMR = 0x4, GICC_BPR = 0x8, GICC_APR0 = 0xd0 };
+
+static uint32_t irq_count(const struct gic *gic)
+{
+    return gic->version == VM_GIC_V2 ? V2_IRQ_COUNT : IRQ_COUNT;
+}
 
 static int attr_access(int fd, unsigned long request, uint32_t group, uint64_t attr, void *value)
 {
@@ -141,7 +152,7 @@ int gic_create(struct gic *gic, int vm_fd, uint32_t vcpu_count, struct err *err)
     ret = gic->version == VM_GIC_V2 ? v2_place(gic, err) : v3_place(gic, vcpu_count, err);
     if (!ret)
         ret = attr_set(gic->fd, KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, "the number of interrupts",
-                       IRQ_COUNT, err);
+                       irq_count(gic), err);
     if (!ret && gic->version == VM_GIC_V3)
         ret = its_create(gic, vm_fd, err);
     if (ret)
@@ -197,10 +208,11 @@ int gic_reset(const struct gic *gic, struct err *err)
     const uint32_t group = KVM_DEV_ARM_VGIC_GRP_DIST_REGS;
     int ret = words_set(gic, group, GICD_CTLR, 1, 0, err);
 
-    for (uint32_t block = 1; !ret && block < IRQ_COUNT / 32; block++)
+    for (uint32_t block = 1; !ret && block < irq_count(gic) / 32; block++)
         ret = block_reset(gic, group, 0, block, err);
     if (!ret && gic->version == VM_GIC_V2)
-        ret = words_set(gic, group, ITARGETSR + PRIVATE_COUNT, LAYOUT_GSI_COUNT / 4, 0, err);
+        ret = words_set(gic, group, ITARGETSR + PRIVATE_COUNT, (V2_IRQ_COUNT - PRIVATE_COUNT) / 4,
+                        0, err);
     if (!ret && gic->version != VM_GIC_V2)
         ret = words_set(gic, group, GICD_IROUTER + 8 * PRIVATE_COUNT, 2 * LAYOUT_GSI_COUNT, 0, err);
     if (!ret && gic->its_fd >= 0)

@@ -38,9 +38,7 @@ bool kvm_arch_is_software(void)
 
 uint32_t irqchip_arch_line(uint32_t gsi)
 {
-    enum { PRIVATE_COUNT = 32 };
-
-    return KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT | (PRIVATE_COUNT + gsi);
+    return KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT | (LAYOUT_SPI_BASE + gsi);
 }
 
 /* Only an irqfd of a pin would need its route. */
@@ -52,7 +50,16 @@ size_t irqchip_arch_pin_routes(struct kvm_irq_routing_entry *entries)
 
 bool irqchip_arch_msi_is_valid(const struct msi_message *message)
 {
-    return message->address == LAYOUT_GIC_ITS_TRANSLATER;
+    uint32_t gsi;
+
+    return message->address == LAYOUT_GIC_ITS_TRANSLATER || irqchip_arch_msi_is_edge(message, &gsi);
+}
+
+bool irqchip_arch_msi_is_edge(const struct msi_message *message, uint32_t *gsi)
+{
+    *gsi = message->data - LAYOUT_SPI_BASE;
+    return message->address == LAYOUT_GIC_V2M_SETSPI && *gsi >= LAYOUT_GSI_V2M_BASE &&
+           *gsi < LAYOUT_GSI_V2M_BASE + LAYOUT_GSI_V2M_COUNT;
 }
 
 int vm_arch_type(const struct vm_config *config, unsigned long *type, struct err *err)

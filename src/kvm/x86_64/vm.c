@@ -89,6 +89,13 @@ bool irqchip_arch_msi_is_valid(const struct msi_message *message)
     return (message->address & ~0xfffffULL) == 0xfee00000;
 }
 
+bool irqchip_arch_msi_is_edge(const struct msi_message *message, uint32_t *gsi)
+{
+    (void)message;
+    (void)gsi;
+    return false;
+}
+
 static int pin_routes_set(struct vm *vm, struct err *err)
 {
     struct kvm_irq_routing *routes =

@@ -3,7 +3,7 @@
  * which interrupt. Whoever places, announces (device tree) or decodes something takes its number
  * from here, so that they cannot disagree.
  *
- *     0x0800_0000  interrupt controller (GIC) with its translation service (ITS)
+ *     0x0800_0000  interrupt controller (GIC) with what takes its messages: ITS, or GICv2m
  *     0x0900_0000  serial ports, clock, panic
  *     0x0a00_0000  virtio-mmio
  *     0x1000_0000  32-bit PCI window
@@ -18,6 +18,9 @@
 #define LAYOUT_GIC_V2_DIST_LEN    0x1000ULL
 #define LAYOUT_GIC_V2_CPU_BASE    0x08010000ULL
 #define LAYOUT_GIC_V2_CPU_LEN     0x2000ULL
+#define LAYOUT_GIC_V2M_BASE       0x08020000ULL /* ours, beside a version 2 */
+#define LAYOUT_GIC_V2M_LEN        0x1000ULL
+#define LAYOUT_GIC_V2M_SETSPI     (LAYOUT_GIC_V2M_BASE + 0x40) /* where messages are written */
 #define LAYOUT_GIC_ITS_BASE       0x08080000ULL
 #define LAYOUT_GIC_ITS_LEN        0x20000ULL
 #define LAYOUT_GIC_ITS_TRANSLATER (LAYOUT_GIC_ITS_BASE + 0x10040) /* where messages are written */
@@ -65,6 +68,11 @@ enum {
     LAYOUT_GSI_VIRTIO_BASE = 16,
     LAYOUT_GSI_VIRTIO_COUNT = 24,
     LAYOUT_GSI_COUNT = 64,
+    /* Those that messages become where GICv2m takes them; edge triggered. */
+    LAYOUT_GSI_V2M_BASE = LAYOUT_GSI_COUNT,
+    LAYOUT_GSI_V2M_COUNT = 256,
+    /* The GIC's number of input 0. */
+    LAYOUT_SPI_BASE = 32,
 
     /* Private peripheral interrupts, by the GIC's numbers less 16 (Base System Architecture). */
     LAYOUT_PPI_PMU = 7,

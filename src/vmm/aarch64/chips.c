@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "kvm/aarch64/entry.h"
+#include "legacy/gicv2m.h"
 #include "legacy/pl031.h"
 #include "legacy/pvpanic.h"
 #include "legacy/serial.h"
@@ -14,6 +16,7 @@ struct chips {
     struct serial *serials[CONFIG_COM_COUNT];
     struct pl031 *rtc;
     struct pvpanic *pvpanic;
+    struct gicv2m *gicv2m; /* NULL: not beside this interrupt controller */
 };
 _Static_assert((int)CONFIG_COM_COUNT == (int)LAYOUT_SERIAL_COUNT, "a place for each serial port");
 
@@ -59,6 +62,17 @@ static int pvpanic_part_create(struct guest *guest, struct chips *chips, struct 
     return pvpanic_create(&chips->pvpanic, &config, err);
 }
 
+static int gicv2m_part_create(struct guest *guest, struct chips *chips, struct err *err)
+{
+    const struct gicv2m_config config = {.bus = guest->mmio_bus,
+                                         .msi = vm_msi_chip(guest->vm),
+                                         .base = LAYOUT_GIC_V2M_BASE,
+                                         .spi_base = LAYOUT_SPI_BASE + LAYOUT_GSI_V2M_BASE,
+                                         .spi_count = LAYOUT_GSI_V2M_COUNT};
+
+    return vm_gic(guest->vm) == VM_GIC_V2 ? gicv2m_create(&chips->gicv2m, &config, err) : 0;
+}
+
 int chips_create(struct guest *guest, struct err *err)
 {
     struct chips *chips = calloc(1, sizeof(*chips));
@@ -75,6 +89,8 @@ int chips_create(struct guest *guest, struct err *err)
         ret = rtc_create(guest, chips, err);
     if (!ret)
         ret = pvpanic_part_create(guest, chips, err);
+    if (!ret)
+        ret = gicv2m_part_create(guest, chips, err);
     return ret;
 }
 
@@ -91,6 +107,7 @@ void chips_destroy(struct guest *guest)
 
     if (!chips)
         return;
+    gicv2m_destroy(chips->gicv2m);
     pvpanic_destroy(chips->pvpanic);
     pl031_destroy(chips->rtc);
     for (unsigned i = 0; i < CONFIG_COM_COUNT; i++)

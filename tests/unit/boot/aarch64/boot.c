@@ -157,6 +157,8 @@ Test(boot, tree_has_the_interrupt_controller_that_there_is)
     cr_assert_str_eq(text(&start, "/interrupt-controller@8000000", "compatible"),
                      "arm,cortex-a15-gic");
     cr_assert_eq(cell(&start, "/timer", "interrupts", 2), 0x304, "both processors, level high");
+    cr_assert_eq(cell(&start, "/pcie@3f000000", "msi-map", 1),
+                 cell(&start, "/interrupt-controller@8000000/v2m@8020000", "phandle", 0));
     start_free(&start);
 }
 

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "bus/bus.h"
 #include "exec/executor.h"
@@ -31,6 +32,7 @@ struct guest {
     unsigned record_count, done_count, parked_count, stop_count;
     enum vm_stop_reason stop_reason;
     bool ended;
+    void (*on_read)(void); /* optional: before the guest gets its answer */
 };
 
 static enum bus_verdict device_access(struct bus_range *range, struct bus_access *access)
@@ -41,8 +43,11 @@ static enum bus_verdict device_access(struct bus_range *range, struct bus_access
         guest->done_count++;
         return BUS_DONE;
     }
-    if (!access->is_write)
+    if (!access->is_write) {
         access->value = 0x8877665544332211;
+        if (guest->on_read)
+            guest->on_read();
+    }
     cr_assert_lt(guest->record_count, RECORD_COUNT_MAX);
     guest->records[guest->record_count++] =
         (struct record){access->offset, access->value, access->size, access->is_write};
@@ -189,6 +194,21 @@ PAYLOAD(clean, "mov x5, #0x08000000\n ldr w1, [x5, #0x104]\n str w1, [x0]\n ldr 
                "str w1, [x0]\n ldr w1, [x5, #0x420]\n str w1, [x0]\n mrs x1, s3_0_c4_c6_0\n"
                "str w1, [x0]\n mrs x1, tpidr_el1\n str w1, [x0]\n" SAY_DONE);
 
+/* The same with GICv2, which has a memory mapped CPU interface. */
+PAYLOAD(dirty_v2,
+        "mov x5, #0x08000000\n mov w1, #-1\n str w1, [x5, #0x104]\n str w1, [x5, #0x204]\n"
+        "str w1, [x5, #0x420]\n str w1, [x5, #0x820]\n mov w1, #1\n str w1, [x5]\n"
+        "add x6, x5, #0x10000\n mov w1, #0xf0\n str w1, [x6, #4]\n"
+        "msr vbar_el1, x0\n msr tpidr_el1, x0\n" SAY_DONE);
+PAYLOAD(clean_v2, "mov x5, #0x08000000\n ldr w1, [x5, #0x104]\n str w1, [x0]\n"
+                  "ldr w1, [x5, #0x204]\n str w1, [x0]\n ldr w1, [x5, #0x420]\n str w1, [x0]\n"
+                  "add x6, x5, #0x10000\n ldr w1, [x6, #4]\n str w1, [x0]\n"
+                  "mrs x1, tpidr_el1\n str w1, [x0]\n" SAY_DONE);
+/* Makes the interrupts from 96 on edge triggered, reads, and waits until one is pending. */
+PAYLOAD(await_message, "mov x5, #0x08000000\n mov w1, #0xaaaaaaaa\n str w1, [x5, #0xc18]\n"
+                       "ldr w2, [x0]\n 1: ldr w1, [x5, #0x20c]\n cbz w1, 1b\n"
+                       "str w1, [x0]\n" SAY_DONE);
+
 Test(vcpu_aarch64, accesses_reach_the_device_in_their_sizes)
 {
     static const struct record expected[] = {
@@ -253,23 +273,120 @@ Test(vcpu_aarch64, access_that_kvm_cannot_describe_is_a_crash)
     guest_close(&guest);
 }
 
+static void load_dirty(void)
+{
+    if (vm_gic(guest.vm) == VM_GIC_V2)
+        LOAD(dirty_v2);
+    else
+        LOAD(dirty);
+}
+
+static void load_clean(void)
+{
+    if (vm_gic(guest.vm) == VM_GIC_V2)
+        LOAD(clean_v2);
+    else
+        LOAD(clean);
+}
+
 Test(vcpu_aarch64, reset_leaves_nothing_of_the_old_guest)
 {
     guest_open(&guest, 2);
-    if (vm_gic(guest.vm) == VM_GIC_V2)
-        cr_skip_test("the payload is for GICv3");
-    LOAD(clean);
+    load_clean();
     guest_run(&guest);
     guest_reset(&guest);
-    LOAD(dirty);
+    load_dirty();
     guest_run(&guest);
     guest_reset(&guest);
-    LOAD(clean);
+    load_clean();
     guest_run(&guest);
     cr_assert_eq(guest.record_count, 10);
     for (int i = 0; i < 5; i++)
         cr_assert_eq(guest.records[5 + i].value, guest.records[i].value, "register %d", i);
     guest_close(&guest);
+}
+
+static uint32_t message_vector;
+static const struct msi_message message = {.address = LAYOUT_GIC_V2M_SETSPI, .data = 97};
+
+static void message_signal(void)
+{
+    struct msi_chip msi = vm_msi_chip(guest.vm);
+
+    msi.ops->signal(msi.chip, message_vector);
+}
+
+static void message_eventfd_signal(void)
+{
+    struct msi_chip msi = vm_msi_chip(guest.vm);
+    int fd = msi.ops->eventfd(msi.chip, message_vector);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(eventfd_write(fd, 1), 0);
+}
+
+Test(vcpu_aarch64, message_becomes_an_interrupt_of_gicv2)
+{
+    void (*const ways[])(void) = {message_signal, message_eventfd_signal};
+
+    for (size_t i = 0; i < array_count(ways); i++) {
+        struct msi_chip msi;
+
+        guest_open(&guest, 1);
+        if (vm_gic(guest.vm) != VM_GIC_V2)
+            cr_skip_test("this machine's KVM has a newer interrupt controller than GICv2");
+        msi = vm_msi_chip(guest.vm);
+        cr_assert_eq(msi.ops->alloc(msi.chip, &message_vector), 0);
+        cr_assert_eq(msi.ops->route(msi.chip, message_vector, &message), 0);
+        guest.on_read = ways[i];
+        LOAD(await_message);
+        guest_run(&guest);
+        cr_assert_eq(guest.record_count, 2);
+        cr_assert_eq(guest.records[1].value, 1 << 1, "interrupt 97 and no other");
+        guest_close(&guest);
+    }
+}
+
+Test(vcpu_aarch64, message_that_nothing_takes_is_refused)
+{
+    const struct msi_message strange[] = {
+        {.address = LAYOUT_RAM_BASE, .data = 97},
+        {.address = LAYOUT_GIC_V2M_SETSPI, .data = LAYOUT_SPI_BASE + LAYOUT_GSI_PCI_BASE},
+        {.address = LAYOUT_GIC_V2M_SETSPI, .data = 0},
+        {.address = LAYOUT_GIC_V2M_SETSPI,
+         .data = LAYOUT_SPI_BASE + LAYOUT_GSI_V2M_BASE + LAYOUT_GSI_V2M_COUNT},
+    };
+    struct msi_chip msi;
+
+    guest_open(&guest, 1);
+    msi = vm_msi_chip(guest.vm);
+    cr_assert_eq(msi.ops->alloc(msi.chip, &message_vector), 0);
+    for (size_t i = 0; i < array_count(strange); i++)
+        cr_assert_eq(msi.ops->route(msi.chip, message_vector, &strange[i]), -EINVAL, "%zu", i);
+    msi.ops->signal(msi.chip, message_vector);
+    guest_close(&guest);
+}
+
+Test(vcpu_aarch64, more_processors_than_the_interrupt_controller_serves_name_the_option)
+{
+    enum { COUNT = 9 };
+    const struct gmem_range range = {{LAYOUT_RAM_BASE}, MEM_SIZE};
+    struct vm_config config = {.vcpu_count = COUNT, .events = &events, .arg = &guest};
+    struct err err = {""};
+    int ret;
+
+    if (kvm_open(&guest.kvm, KVM_PATH_DEFAULT, &err))
+        cr_skip_test("%s", err.text);
+    cr_assert_eq(gmem_create(&guest.mem, &range, 1, &err), 0);
+    config.kvm = guest.kvm;
+    config.mem = guest.mem;
+    ret = vm_create(&guest.vm, &config, &err);
+    /* Which of the two depends on the host. */
+    cr_assert(!ret || (ret == -EINVAL && strstr(err.text, "--cpus")), "%s", err.text);
+    if (!ret)
+        vm_destroy(guest.vm);
+    gmem_destroy(guest.mem);
+    kvm_close(guest.kvm);
 }
 
 Test(vcpu_aarch64, processors_have_affinities_of_their_own)
