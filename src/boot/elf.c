@@ -36,6 +36,12 @@ static const char *machine_name(uint16_t machine)
     }
 }
 
+/* Linux for aarch64 has virtual addresses alone, and runs from any multiple of 2 MiB. */
+static bool is_position_independent(const Elf64_Ehdr *header)
+{
+    return header->e_machine == EM_AARCH64 && header->e_entry >> 63;
+}
+
 static int header_check(const struct boot_file *file, const Elf64_Ehdr *header, uint16_t machine,
                         uint64_t file_size, struct err *err)
 {
@@ -49,7 +55,7 @@ static int header_check(const struct boot_file *file, const Elf64_Ehdr *header, 
     if (header->e_machine != machine)
         return err_set(err, -ENOEXEC, "%s %s: is for %s; give a kernel for %s", file->kind,
                        file->path, machine_name(header->e_machine), machine_name(machine));
-    if (header->e_type != ET_EXEC)
+    if (header->e_type != ET_EXEC && !(header->e_type == ET_DYN && is_position_independent(header)))
         return err_set(err, -ENOEXEC,
                        "%s %s: is an ELF object, library or program; give vmlinux or vmlinuz",
                        file->kind, file->path);
@@ -116,7 +122,7 @@ int elf_parse(struct elf *elf, const struct boot_file *file, uint16_t machine,
               const struct gmem_range *space, struct err *err)
 {
     Elf64_Phdr phdrs[PHDR_COUNT_MAX];
-    uint64_t file_size;
+    uint64_t file_size, shift = 0;
     Elf64_Ehdr header;
     int ret;
 
@@ -134,10 +140,14 @@ int elf_parse(struct elf *elf, const struct boot_file *file, uint16_t machine,
     if (ret)
         return ret;
 
+    if (is_position_independent(&header))
+        shift = space->base.addr - header.e_entry;
+
     for (size_t i = 0; i < header.e_phnum; i++) {
-        const Elf64_Phdr *phdr = &phdrs[i];
+        Elf64_Phdr *phdr = &phdrs[i];
         bool is_load = phdr->p_type == PT_LOAD && phdr->p_memsz;
 
+        phdr->p_paddr += shift;
         if (!is_load && phdr->p_type != PT_NOTE)
             continue;
         ret = extent_check(file, phdr, file_size, err);
@@ -149,7 +159,7 @@ int elf_parse(struct elf *elf, const struct boot_file *file, uint16_t machine,
             elf->notes[elf->note_count++] =
                 (struct elf_notes){phdr->p_offset, phdr->p_filesz, phdr->p_align == 8 ? 8 : 4};
     }
-    elf->entry = header.e_entry;
+    elf->entry = header.e_entry + shift;
     if (!elf_contains(elf, elf->entry))
         return malformed(file, "entry point outside of its segments", err);
     return 0;

@@ -39,8 +39,9 @@ struct elf {
 
 /*
  * Reads the headers of an executable for `machine` (EM_X86_64, ...), whose segments must lie in the
- * range `space` and not overlap. Errors: -ENOEXEC, -ENODATA, -ENOMEM, what read(2) said. *elf
- * refers to *file from then on.
+ * range `space` and not overlap. One for aarch64 whose entry is in the upper half of the address
+ * space, as Linux is linked, is moved so that the entry is at the start of `space`. Errors:
+ * -ENOEXEC, -ENODATA, -ENOMEM, what read(2) said. *elf refers to *file from then on.
  */
 must_check int elf_parse(struct elf *elf, const struct boot_file *file, uint16_t machine,
                          const struct gmem_range *space, struct err *err);
