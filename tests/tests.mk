@@ -67,6 +67,8 @@ test-all: test test-aarch64
 	$(MAKE) guest-all
 	tests/guest/run --host-kernel 6.1
 	MONITOR=build/asan/ringvm tests/guest/run
+	ARCH=aarch64 HOST_GIC=2 tests/guest/run
+	ARCH=aarch64 HOST_CPU=max tests/guest/run cpu-features
 demo:
 	@demo/run
 shell:
