@@ -22,6 +22,9 @@ lint-shell:
 # One stamp per file, so that a second run checks what changed.
 TIDY_SRC = $(filter-out $(foreach a,$(OTHER_ARCH),$(foreach m,$(MODULES),src/$(m)/$(a)/% tests/unit/$(m)/$(a)/%)) tests/unit/tsan/%,$(shell git ls-files 'src/*.c' 'tests/*.c' 'bench/*.c'))
 lint-tidy: $(addprefix build/lint/,$(TIDY_SRC:.c=.tidy))
+# Only what no other architecture has.
+.PHONY: lint-tidy-arch
+lint-tidy-arch: $(patsubst %.c,build/lint/%.tidy,$(filter $(foreach m,$(MODULES),src/$(m)/$(ARCH)/% tests/unit/$(m)/$(ARCH)/%),$(TIDY_SRC)))
 build/lint/%.tidy: %.c .clang-tidy
 	@mkdir -p $(@D)
 	@clang-tidy --quiet $< -- $(CROSS:%=--target=%-linux-gnu --sysroot=$(B)/sysroot) \

@@ -2,7 +2,8 @@
 # usage: tools/unpack.sh ARCHITECTURE DIR PACKAGE...
 #
 # Unpacks Debian packages of another architecture (arm64), with all that they depend on, below DIR: nothing is
-# installed, and no root needed. Links lead to their places below DIR. Does nothing when DIR has them.
+# installed, and no root needed. Links lead to their places below DIR. Does nothing when DIR has them. Exit status 69:
+# apt knows no package of that architecture.
 set -eu
 [ $# -ge 3 ] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
 architecture=$1
@@ -32,7 +33,9 @@ if ! fetch 2>/dev/null; then
     # shellcheck disable=SC2086
     apt-get $options update || true
     if ! fetch; then
-        echo "unpack: cannot download $wanted: check that apt has Debian's main archive" >&2
+        echo "unpack: cannot download $wanted for $architecture: check that apt has Debian's main archive" >&2
+        # shellcheck disable=SC2086
+        [ -n "$(apt-cache $options pkgnames)" ] || exit 69
         exit 1
     fi
 fi
