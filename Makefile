@@ -4,8 +4,8 @@
 #   make demo       everything a first look needs: tools, kernel, disk, then a guest from boot to power-off
 #   make shell      the same guest, with a shell on its console
 #   make test       unit tests, sanitizers, lint and a few guests (installs what is missing); what CI runs
-#   make test-aarch64 the other architecture: build, unit tests and guests on an emulated host
-#   make test-all   both, the stress build, and every guest test, also with another host kernel and under ASan
+#   make test-aarch64 its last part, the other architecture: build, unit tests and guests on an emulated host
+#   make test-all   also the stress build, and every guest test, also with another host kernel and under ASan
 #
 #   make unit asan tsan stress-unit   the unit tests: plain, under sanitizers, with every await suspending
 #   make model model-full             the schedule explorer and the Spin model: tests/model/README.md
