@@ -9,7 +9,7 @@ $(O)/unit: $(TEST_OBJ) $(OBJ)
 
 .PHONY: unit asan tsan stress-unit
 # Where another architecture's programs run.
-ON_ARCH := $(if $(CROSS),tests/host/run --arch $(ARCH) --timeout 600 --attempts 2 --)
+ON_ARCH := $(if $(CROSS),tests/host/run --arch $(ARCH) --timeout 1200 --attempts 2 --)
 unit: $(O)/unit
 	$(ON_ARCH) env LSAN_OPTIONS=suppressions=tests/unit/lsan.supp:print_suppressions=0 \
 	  timeout -k 10 900 $(O)/unit $(UNIT_FLAGS)
