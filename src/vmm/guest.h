@@ -10,6 +10,7 @@
 #pragma once
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/compiler.h"
 #include "base/err.h"
 #include "exec/blocking.h"
@@ -42,8 +43,10 @@ void guest_destroy(struct guest *guest);
 
 /* Loads the kernel and starts the vCPUs. */
 must_check int guest_start(struct guest *guest, struct err *err);
+/* One wish to end often comes twice: timeout(1) signals its child, then its process group. */
+#define GUEST_STOP_REPEAT_NS (500 * NS_PER_MS)
 /* Ends the guest from outside; EXIT_STOPPED unless it was ending for good already. The second time,
- * or after a while, host->hung. */
+ * if that is later than a repeat, or after a while, host->hung. */
 void guest_stop(struct guest *guest);
 
 /* Asks the guest to power itself off, through ACPI. */

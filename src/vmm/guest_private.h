@@ -63,8 +63,8 @@ struct guest {
     bool is_ending;
     bool is_parked;
     bool is_ended;
-    bool is_stopped;   /* from outside */
-    unsigned draining; /* devices or streams whose end is awaited */
+    uint64_t stopped_ns; /* when that was asked for from outside; 0: it was not */
+    unsigned draining;   /* devices or streams whose end is awaited */
     struct timer patience;
     struct err detail;
     struct log_limit log_limit;

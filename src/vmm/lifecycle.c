@@ -92,9 +92,13 @@ static void complain(struct guest *guest)
 
 void guest_stop(struct guest *guest)
 {
-    if (guest->is_stopped || guest->lifecycle.state == OVERDUE)
+    uint64_t now_ns = clock_now_ns();
+
+    if (guest->stopped_ns && now_ns - guest->stopped_ns < GUEST_STOP_REPEAT_NS)
+        return;
+    if (guest->stopped_ns || guest->lifecycle.state == OVERDUE)
         give_up(guest);
-    guest->is_stopped = true;
+    guest->stopped_ns = now_ns;
     /* Or a guest that is about to restart would never hear of it. */
     if (guest->is_ending && end_is_reset(guest->end))
         guest->end = EXIT_STOPPED;

@@ -223,6 +223,7 @@ Test(run, a_second_stop_waits_for_nothing)
     struct guest_host host = {
         .config = &config, .ended = guest_has_ended, .hung = guest_is_hung, .arg = &ended};
     struct guest *guest;
+    uint64_t begin_ns;
     struct err err;
 
     need_kvm();
@@ -231,9 +232,13 @@ Test(run, a_second_stop_waits_for_nothing)
     cr_assert_eq(executor_create(&host.executor, NULL, &err), 0, "%s", err.text);
     cr_assert_eq(guest_create(&guest, &host, &err), 0, "%s", err.text);
     cr_assert_eq(guest_start(guest, &err), 0, "%s", err.text);
+    begin_ns = clock_now_ns();
     guest_stop(guest);
-    cr_assert_str_eq(hung_detail, "");
     guest_stop(guest);
+    cr_assert(!*hung_detail || clock_now_ns() - begin_ns >= GUEST_STOP_REPEAT_NS, "a repeat");
+    while (!*hung_detail)
+        guest_stop(guest);
+    cr_assert_geq(clock_now_ns() - begin_ns, GUEST_STOP_REPEAT_NS);
     cr_assert(strstr(hung_detail, "told to end twice"), "%s", hung_detail);
     cr_assert_eq(executor_run(host.executor), 0);
     cr_assert(ended);
