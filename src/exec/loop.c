@@ -290,7 +290,8 @@ static int sleep_in_ring(struct executor *executor)
     int ret = 0;
 
     op_backlog_flush(executor);
-    if (!arm_waker(executor) || executor->backlog_first)
+    /* From the backlog an operation may have gone to the ring that is polled. */
+    if (!arm_waker(executor) || executor->backlog_first || executor_polls_devices(executor))
         return ring_flush(&executor->ring);
     if (rearm_watches(executor) || !inbox_prepare_wait(&executor->inbox))
         goto awake;

@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -14,7 +15,7 @@
 #include "exec/timer.h"
 #include "fixture.h"
 
-enum { READ = 1, PAUSE, SYNC, PAUSE_NS = 1000000, FLOOD = 100 };
+enum { READ = 1, PAUSE, SYNC, PAUSE_NS = 1000000, FLOOD = 100, CROWD = 5 };
 
 /* An executor whose second ring is of files that complete by themselves. */
 static struct executor *create_with_ring(const struct executor_config *config)
@@ -137,6 +138,55 @@ Test(iopoll, a_cancel_waits_for_the_device)
     struct reader reader = {.is_cancelled = true};
 
     read_from_pipe(&reader, 0);
+}
+
+/* Polls that fill the first ring, so that the read waits behind them in the backlog. */
+struct crowd {
+    struct task task;
+    struct op polls[CROWD];
+    struct op read;
+    char byte;
+};
+
+static enum task_verdict crowd_poll(struct task *task)
+{
+    struct crowd *const crowd = container_of(task, struct crowd, task);
+
+    ASYNC_BEGIN(task)
+        AWAIT(task, READ, op_is_done(&crowd->read));
+        for (unsigned i = 0; i < CROWD; i++)
+            op_cancel(&crowd->polls[i]);
+        AWAIT(task, PAUSE, task->in_flight == 0);
+        ASYNC_END(task);
+}
+
+static const struct task_type crowd_type = {.name = "crowd", .poll = crowd_poll};
+
+Test(iopoll, what_comes_from_the_backlog_before_a_sleep_is_asked_for)
+{
+    const struct executor_config config = {.entries = 4};
+    struct executor *executor = create_with_ring(&config);
+    struct crowd crowd = {0};
+    struct io_file file;
+    int silent[2], full[2];
+
+    cr_assert_eq(pipe(silent), 0);
+    cr_assert_eq(pipe(full), 0);
+    cr_assert_eq(write(full[1], "x", 1), 1);
+    file = io_file_register(executor, full[0]);
+    file.polls = true;
+    task_spawn(&crowd.task, executor, &crowd_type);
+    /* Before it runs, since then a full ring is submitted. */
+    for (unsigned i = 0; i < CROWD; i++)
+        op_poll(&crowd.polls[i], &crowd.task, io_file_plain(silent[0]), POLLIN);
+    op_read(&crowd.read, &crowd.task, file, &crowd.byte, 1, UINT64_MAX);
+    cr_assert_eq(executor_run(executor), 0);
+    cr_assert_eq(crowd.read.result, 1);
+    executor_destroy(executor);
+    for (unsigned i = 0; i < 2; i++) {
+        close(silent[i]);
+        close(full[i]);
+    }
 }
 
 /* More reads than the ring has entries, and writes that other reads see. */
