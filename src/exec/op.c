@@ -131,6 +131,14 @@ static inline uint8_t sqe_file_flag(struct io_file file)
     return (file.slot >= 0 ? IOSQE_FIXED_FILE : 0) | (file.waits ? IOSQE_ASYNC : 0);
 }
 
+/* A poll never waits in the kernel. On a worker thread, moreover, it would be armed in spite of a
+ * cancel that came while it was on its way: the kernel says -EALREADY to that, and goes on. */
+static inline struct io_file file_to_poll(struct io_file file)
+{
+    file.waits = false;
+    return file;
+}
+
 #define FILE_OP(file, code) .opcode = (code), .fd = sqe_fd(file), .sqe_flags = sqe_file_flag(file)
 
 void op_complete_special(struct op *op, int32_t result)
@@ -315,11 +323,13 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "poll events are not s
 
 void op_poll(struct op *op, struct task *task, struct io_file file, uint32_t events)
 {
+    file = file_to_poll(file);
     start(op, task, (struct op){FILE_OP(file, IORING_OP_POLL_ADD), .op_flags = events});
 }
 
 void op_poll_multishot(struct op *op, struct task *task, struct io_file file, uint32_t events)
 {
+    file = file_to_poll(file);
     start(op, task,
           (struct op){FILE_OP(file, IORING_OP_POLL_ADD), .op_flags = events,
                       .len = IORING_POLL_ADD_MULTI, .flags = OP_MULTISHOT});

@@ -37,8 +37,9 @@
  * (cheaper). */
 struct io_file {
     int fd;
-    int slot;   /* -1: not registered */
-    bool waits; /* for the other end, though asked not to: its operations run on a worker thread */
+    int slot; /* -1: not registered */
+    bool
+        waits; /* for the other end, though asked not to: reads and writes are on a worker thread */
     bool polls; /* its device is asked for the completions of reads and writes */
 };
 

@@ -1,6 +1,9 @@
 /* Operations that are cancelled, dropped or interrupted. */
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -14,7 +17,7 @@ struct probe {
     struct op other;
     struct op ops[64];
     int fds[2];
-    unsigned count;
+    unsigned count, threads;
     char buffer[64];
 };
 
@@ -158,6 +161,52 @@ Test(op, a_frame_is_dropped_by_cancelling_and_draining)
         task_spawn(&probe->task, executor, &type);
     }
     fixture_finish(executor);
+}
+
+enum { TERMINAL_ROUNDS = 100 };
+
+static unsigned thread_count(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    unsigned count = 0;
+
+    cr_assert_not_null(tasks);
+    while (readdir(tasks))
+        count++;
+    closedir(tasks);
+    return count;
+}
+
+static enum task_verdict terminal_poll(struct task *task)
+{
+    struct probe *const probe = container_of(task, struct probe, task);
+
+    ASYNC_BEGIN(task)
+        probe->threads = thread_count();
+        for (; probe->count < TERMINAL_ROUNDS; probe->count++) {
+            op_poll(&probe->op, task, io_file_terminal(probe->fds[0]), POLLIN);
+            op_nop(&probe->other, task);
+            AWAIT(task, FIRST, op_is_done(&probe->other));
+            op_cancel(&probe->op);
+            AWAIT(task, SECOND, op_is_done(&probe->op));
+            cr_assert_eq(probe->op.result, -ECANCELED);
+        }
+        cr_assert_eq(thread_count(), probe->threads);
+        ASYNC_END(task);
+}
+
+/* A worker thread that is about to arm a poll does not notice that it is cancelled. */
+Test(op, cancel_of_a_poll_of_a_terminal_meets_no_worker_thread)
+{
+    static const struct task_type type = {.name = "terminal", .poll = terminal_poll};
+    struct probe probe = {0};
+
+    probe.fds[1] = posix_openpt(O_RDWR | O_NOCTTY);
+    cr_assert(probe.fds[1] >= 0 && !grantpt(probe.fds[1]) && !unlockpt(probe.fds[1]));
+    probe.fds[0] = open(ptsname(probe.fds[1]), O_RDWR | O_NOCTTY);
+    cr_assert_geq(probe.fds[0], 0);
+    run_probe(&probe, &type);
+    cr_assert_eq(probe.count, TERMINAL_ROUNDS);
 }
 
 /* ---- interruptions ---- */
