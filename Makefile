@@ -71,12 +71,12 @@ ASYNC   := base exec sync
 OTHER_ARCH := $(filter-out $(ARCH),x86_64 aarch64)
 sources = $(filter-out %/main.c,$(wildcard $(1)/*.c $(1)/$(ARCH)/*.c))
 SRC     := $(foreach m,$(MODULES),$(call sources,src/$(m)))
-TEST_SRC := $(wildcard tests/unit/*.c) $(foreach m,$(MODULES),$(call sources,tests/unit/$(m)))
+TEST_SRC := $(foreach m,$(MODULES),$(call sources,tests/unit/$(m)))
 # Criterion's sandbox does not work under ThreadSanitizer and valgrind, and starts a program for each test, which takes
 # seconds on an emulated processor: those builds bring their own test runner.
 OWN_RUNNER := $(filter tsan valgrind,$(VARIANT))$(CROSS)
 VARIANT_CFLAGS += $(if $(OWN_RUNNER),-isystem tests/unit/tsan)
-TEST_SRC += $(if $(OWN_RUNNER),tests/unit/tsan/runner.c)
+TEST_SRC += $(if $(OWN_RUNNER),tests/unit/tsan/runner.c,tests/unit/time_limit.c)
 obj     = $(patsubst %.c,$(O)/%.o,$(1))
 OBJ     := $(call obj,$(SRC))
 TEST_OBJ := $(call obj,$(TEST_SRC))

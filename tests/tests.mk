@@ -1,5 +1,5 @@
 # Goals that test. Unit tests mirror src/ below tests/unit/ and are one Criterion program per variant.
-UNIT_FLAGS ?= --jobs $(if $(filter tsan,$(VARIANT)),1,2) --timeout 120
+UNIT_FLAGS ?= --jobs $(if $(filter tsan,$(VARIANT)),1,2)
 # Criterion's sandbox and ThreadSanitizer exclude each other: see tests/unit/tsan/criterion/criterion.h.
 UNIT_LIBS := $(if $(OWN_RUNNER),,-lcriterion)
 
