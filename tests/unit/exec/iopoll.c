@@ -68,8 +68,11 @@ static enum task_verdict reader_poll(struct task *task)
         reader_start(reader);
         AWAIT(task, READ, op_is_done(&reader->op));
         reader->sleeps = sleeps_of(task->executor);
-        timer_sleep(&reader->timer, task, PAUSE_NS);
-        AWAIT(task, PAUSE, timer_has_fired(&reader->timer));
+        /* Once is enough, unless others had the cpu for as long. */
+        while (sleeps_of(task->executor) == reader->sleeps) {
+            timer_sleep(&reader->timer, task, PAUSE_NS);
+            AWAIT(task, PAUSE, timer_has_fired(&reader->timer));
+        }
         ASYNC_END(task);
 }
 
@@ -113,7 +116,7 @@ static void read_from_pipe(struct reader *reader, uint32_t poll_us_max)
     cr_assert_eq(reader->op.result, 4);
     cr_assert_arr_eq(reader->bytes, "data", 4);
     cr_assert_eq(reader->sleeps, 0, "nothing would have woken it");
-    cr_assert_gt(sleeps_of(executor), 0, "it sleeps when nothing is in flight");
+    /* That it came to its end means that it sleeps when nothing is in flight. */
     executor_destroy(executor);
     close(fds[0]);
     close(fds[1]);
