@@ -180,6 +180,7 @@ struct virtio_queue {
     struct moderation moderation;
     struct timer window;  /* until its end an interrupt may wait, and nobody need kick */
     uint32_t unsignalled; /* requests done since the last interrupt */
+    uint64_t oldest_ns;   /* when the interrupt that waits was due first; 0: none waits */
     bool interrupt_is_due;
     bool has_arrived; /* a request, in this window */
 };

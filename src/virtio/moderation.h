@@ -7,8 +7,12 @@
  * is larger nobody can tell beforehand: it depends on the guest's depth, on the disk, and on what
  * an exit costs here (1 us, or 100 in nested emulation). So it is tried: now and then another
  * window is in use for an epoch of requests, and stays if requests come faster. What fails is tried
- * again ever more rarely. A window that gathers nothing (a guest that has one request at a time) is
- * given up within a few requests.
+ * again ever more rarely.
+ *
+ * The price is bounded. The oldest request that an interrupt is for waits for MODERATION_WINDOWS
+ * windows of at most 256 us, so 1024 us and what a timer takes, whatever the driver and the others
+ * do. A window that gathers nothing (a guest that has one request at a time) is given up after
+ * eight requests: those of a trial, of which there is one in 32,000 requests in the long run.
  *
  * Pure arithmetic on the caller's clock; any one thread at a time.
  */
@@ -20,6 +24,7 @@ enum {
     MODERATION_EPOCH = 128,         /* requests, at least */
     MODERATION_EPOCH_NS = 2000000,  /* and time */
     MODERATION_BATCH = 16,          /* requests that wait for no more */
+    MODERATION_WINDOWS = 4,         /* of a busy driver, one after the other, for one interrupt */
     MODERATION_IDLE_NS = 100000000, /* nothing is learnt from an epoch with such a gap */
 };
 
@@ -37,7 +42,7 @@ struct moderation {
     uint8_t next;          /* of the one that was tried last */
 };
 
-/* How long an interrupt may wait now, from the first completion it is for. */
+/* An interrupt that waits goes out after this long without a request; at most 256 us. */
 uint64_t moderation_window_ns(const struct moderation *moderation);
 /* An interrupt for `count` requests is due and goes out now. */
 void moderation_signalled(struct moderation *moderation, uint32_t count, uint64_t now_ns);

@@ -90,47 +90,55 @@ void virtio_request_done(struct task *task)
 
 /* ---- the pump ---- */
 
-static void window_begin(struct virtio_queue *queue, uint64_t window_ns)
+static void window_begin(struct virtio_queue *queue, uint64_t deadline_ns)
 {
     queue->has_arrived = false;
-    timer_arm(&queue->window, &queue->pump,
-              executor_now_ns(queue->device->context.executor) + window_ns);
+    timer_arm(&queue->window, &queue->pump, deadline_ns);
 }
 
 /*
  * Whether the interrupt that is due waits for more completions. A driver that made requests in the
- * window has something to do other than to wait for it, so another window follows.
+ * window has something to do other than to wait for it, so another window follows; but what is done
+ * does not wait for ever for requests that are not.
  */
 static bool interrupt_waits(struct virtio_queue *queue)
 {
     uint64_t window_ns = moderation_window_ns(&queue->moderation);
+    uint64_t now_ns, end_ns;
 
     if (!window_ns || queue->unsignalled >= MODERATION_BATCH)
         return false;
     if (timer_has_fired(&queue->window) && !queue->has_arrived)
         return false;
+    now_ns = executor_now_ns(queue->device->context.executor);
+    if (!queue->oldest_ns)
+        queue->oldest_ns = now_ns;
+    end_ns = queue->oldest_ns + MODERATION_WINDOWS * window_ns;
+    if (now_ns >= end_ns)
+        return false;
     if (!timer_is_armed(&queue->window))
-        window_begin(queue, window_ns);
+        window_begin(queue, u64_min(now_ns + window_ns, end_ns));
     return true;
 }
 
 static void queue_signal(struct virtio_queue *queue)
 {
     uint32_t count = queue->unsignalled;
-    uint64_t window_ns;
+    uint64_t now_ns, window_ns;
 
     timer_cancel(&queue->window);
     queue->interrupt_is_due = false;
     queue->unsignalled = 0;
+    queue->oldest_ns = 0;
     virtio_queue_interrupt(queue);
     if (!queue->spec->requests)
         return;
-    moderation_signalled(&queue->moderation, count,
-                         executor_now_ns(queue->device->context.executor));
+    now_ns = executor_now_ns(queue->device->context.executor);
+    moderation_signalled(&queue->moderation, count, now_ns);
     window_ns = moderation_window_ns(&queue->moderation);
     /* The next requests of a busy driver are found at the window's end, without a kick. */
     if (window_ns && count > 1)
-        window_begin(queue, window_ns);
+        window_begin(queue, now_ns + window_ns);
 }
 
 static void doorbell_arm(struct virtio_queue *queue)
@@ -294,6 +302,7 @@ void queue_start(struct virtio_queue *queue)
     queue->moderation = (struct moderation){0};
     queue->interrupt_is_due = false;
     queue->unsignalled = 0;
+    queue->oldest_ns = 0;
     queue->window = (struct timer){0};
     task_spawn(&queue->pump, queue->device->context.executor, &pump_type);
 }

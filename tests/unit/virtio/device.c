@@ -1036,6 +1036,42 @@ Test(virtio_device, a_window_in_which_a_request_came_is_followed_by_another)
     fixture_destroy(&f);
 }
 
+struct window_watch {
+    struct fixture *f;
+    uint64_t deadline_ns;
+};
+
+static bool window_is_another(void *arg)
+{
+    const struct window_watch *watch = arg;
+
+    return has_interrupted(watch->f->driver) ||
+           watch->f->echo->device.queues[ECHO_QUEUE].window.deadline_ns != watch->deadline_ns;
+}
+
+/* The disk has done one and sits on the others, of which there are ever more. */
+Test(virtio_device, what_is_done_does_not_wait_for_requests_that_never_are)
+{
+    struct fixture f = fixture_create();
+    struct virtio_queue *queue = moderated_queue(&f);
+    struct window_watch watch = {.f = &f};
+    unsigned windows = 0;
+
+    (void)echo_add(&f);
+    fake_queue_kick(f.queue);
+    fake_machine_run_until(f.machine, window_is_another, &watch);
+    f.echo->held = true;
+    while (!has_interrupted(f.driver)) {
+        cr_assert_leq(++windows, MODERATION_WINDOWS);
+        watch.deadline_ns = queue->window.deadline_ns;
+        (void)echo_add(&f);
+        fake_queue_publish(f.queue);
+        fake_machine_run_until(f.machine, window_is_another, &watch);
+    }
+    echo_release(f.echo);
+    fixture_destroy(&f);
+}
+
 Test(virtio_device, a_reset_does_not_wait_for_the_end_of_the_window)
 {
     struct fixture f = fixture_create();

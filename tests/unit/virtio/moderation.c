@@ -26,9 +26,11 @@ static void guest_run(struct guest *guest, uint64_t end_ns)
 {
     uint32_t outstanding = 0, unseen = 0, done = 0;
     uint64_t due_ns = 0; /* 0: no window */
+    uint64_t oldest_ns = 0;
 
     while (guest->now_ns < end_ns) {
         uint64_t window_ns = moderation_window_ns(&guest->moderation);
+        uint64_t latest_ns;
         bool has_arrived;
 
         if (outstanding < guest->depth) {
@@ -41,10 +43,14 @@ static void guest_run(struct guest *guest, uint64_t end_ns)
         if (guest->now_ns < due_ns)
             continue;
         has_arrived = unseen;
+        if (!done)
+            oldest_ns = guest->now_ns;
         done += unseen;
         unseen = 0;
-        if (window_ns && done < MODERATION_BATCH && (has_arrived || !done)) {
-            due_ns = done ? guest->now_ns + window_ns : 0;
+        latest_ns = oldest_ns + MODERATION_WINDOWS * window_ns;
+        if (window_ns && done < MODERATION_BATCH && (has_arrived || !done) &&
+            guest->now_ns < latest_ns) {
+            due_ns = done ? u64_min(guest->now_ns + window_ns, latest_ns) : 0;
             continue;
         }
         moderation_signalled(&guest->moderation, done, guest->now_ns);
