@@ -36,7 +36,8 @@ static const char *machine_name(uint16_t machine)
     }
 }
 
-/* Linux for aarch64 has virtual addresses alone, and runs from any multiple of 2 MiB. */
+/* Linux for aarch64 has virtual addresses alone, and runs at its offset from any multiple of 2 MiB.
+ */
 static bool is_position_independent(const Elf64_Ehdr *header)
 {
     return header->e_machine == EM_AARCH64 && header->e_entry >> 63;
@@ -140,7 +141,8 @@ int elf_parse(struct elf *elf, const struct boot_file *file, uint16_t machine,
     if (ret)
         return ret;
 
-    if (is_position_independent(&header))
+    elf->is_moved = is_position_independent(&header);
+    if (elf->is_moved)
         shift = space->base.addr - header.e_entry;
 
     for (size_t i = 0; i < header.e_phnum; i++) {
@@ -171,6 +173,19 @@ bool elf_contains(const struct elf *elf, uint64_t addr)
         if (addr >= elf->segments[i].addr && addr - elf->segments[i].addr < elf->segments[i].size)
             return true;
     return false;
+}
+
+int elf_peek(const struct elf *elf, uint64_t addr, void *buffer, size_t len, struct err *err)
+{
+    for (size_t i = 0; i < elf->segment_count; i++) {
+        const struct elf_segment *segment = &elf->segments[i];
+        /* Of one above: a huge number, which the next line refuses. */
+        uint64_t offset = addr - segment->addr;
+
+        if (offset <= segment->file_size && len <= segment->file_size - offset)
+            return boot_file_read(elf->file, segment->offset + offset, buffer, len, err);
+    }
+    return -ENOENT;
 }
 
 /* One note at *pos of a run; moves *pos to the next. -ENOENT when it is another one. */

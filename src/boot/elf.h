@@ -31,6 +31,7 @@ struct elf {
     const struct boot_file *file;
     uint64_t entry;     /* inside of one segment */
     uint64_t base, end; /* all segments lie between */
+    bool is_moved;      /* to the start of the range that it was parsed for */
     struct elf_segment segments[ELF_SEGMENT_COUNT_MAX];
     size_t segment_count;
     struct elf_notes notes[ELF_SEGMENT_COUNT_MAX];
@@ -55,6 +56,10 @@ must_check int elf_note_number(const struct elf *elf, const char *name, uint32_t
 
 /* True when [addr, addr + 1) belongs to a segment. */
 bool elf_contains(const struct elf *elf, uint64_t addr);
+
+/* What will lie at `addr`. -ENOENT unless all of it is in the file, in one segment. */
+must_check int elf_peek(const struct elf *elf, uint64_t addr, void *buffer, size_t len,
+                        struct err *err);
 
 /* Copies the segments to guest memory, all of which is RAM (CHECK). */
 must_check int elf_load(const struct elf *elf, struct gmem *mem, struct err *err);

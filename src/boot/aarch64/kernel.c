@@ -167,14 +167,39 @@ static int zboot_parse(struct kernel *kernel, const struct zboot_header *header,
     return packed_parse(kernel, packing->format, mem, err);
 }
 
+/*
+ * Linux's program headers end before the memory that it uses, and do not say which offset from a
+ * multiple of 2 MiB it wants. The Image's header, which vmlinux has at the entry, says both.
+ */
+static int elf_kernel_place(struct kernel *kernel, const struct gmem *mem, struct err *err)
+{
+    struct gmem_range space = gmem_region(mem, 0)->range;
+    struct elf *elf = &kernel->elf;
+    struct image_header header;
+    int ret = elf->is_moved ? elf_peek(elf, elf->entry, &header, sizeof(header), err) : -ENOENT;
+
+    if (ret == -ENOENT || (!ret && header.magic != IMAGE_MAGIC))
+        return 0;
+    if (!ret)
+        ret = image_place(kernel, &header, mem, err);
+    if (ret)
+        return ret;
+    space.size -= kernel->base - space.base.addr;
+    space.base = gpa(kernel->base);
+    return elf_parse(elf, kernel->file, EM_AARCH64, &space, err);
+}
+
 static int elf_kernel_parse(struct kernel *kernel, const struct gmem *mem, struct err *err)
 {
-    int ret = elf_parse(&kernel->elf, kernel->file, EM_AARCH64, &gmem_region(mem, 0)->range, err);
+    struct elf *elf = &kernel->elf;
+    int ret = elf_parse(elf, kernel->file, EM_AARCH64, &gmem_region(mem, 0)->range, err);
 
+    if (!ret)
+        ret = elf_kernel_place(kernel, mem, err);
     kernel->form = KERNEL_ELF;
-    kernel->entry = kernel->elf.entry;
-    kernel->base = kernel->elf.base;
-    kernel->end = kernel->elf.end;
+    kernel->entry = elf->entry;
+    kernel->base = elf->base;
+    kernel->end = u64_max(kernel->end, elf->end);
     return ret;
 }
 

@@ -74,7 +74,7 @@ static void expect_refused(const struct elf_file *bytes, int code, const char *l
     struct boot_file file = file_make("kernel", bytes, sizeof(*bytes));
     struct gmem *mem = ram_make(64 * MIB);
     struct kernel kernel;
-    struct err err;
+    struct err err = {""};
     int ret = kernel_parse(&kernel, &file, mem, &err);
 
     cr_assert_eq(ret, code, "%d: %s", ret, err.text);
@@ -97,6 +97,79 @@ Test(elf_aarch64, linux_at_virtual_addresses_goes_to_the_start_of_memory)
 
     expect_loaded(&file, LAYOUT_RAM_BASE);
     expect_loaded(&relocatable, LAYOUT_RAM_BASE);
+}
+
+/* As vmlinux: an Image's header at the entry. */
+static struct elf_file vmlinux_make(uint64_t text_offset, uint64_t image_size)
+{
+    struct elf_file file = elf_make(VIRTUAL_BASE + text_offset, ET_EXEC);
+    struct image image;
+
+    image_fill(&image);
+    image.header.text_offset = text_offset;
+    image.header.image_size = image_size;
+    file.phdrs[0].p_filesz = sizeof(image.header);
+    memcpy(file.bytes, &image, sizeof(image.header));
+    return file;
+}
+
+static void expect_placed(const struct elf_file *bytes, uint64_t base, uint64_t end)
+{
+    struct boot_file file = file_make("kernel", bytes, sizeof(*bytes));
+    struct gmem *mem = ram_make(64 * MIB);
+    struct kernel kernel;
+    struct err err;
+
+    cr_assert_eq(kernel_parse(&kernel, &file, mem, &err), 0, "%s", err.text);
+    cr_assert_eq(kernel.form, KERNEL_ELF);
+    cr_assert_eq(kernel.entry, base, "0x%llx", (unsigned long long)kernel.entry);
+    cr_assert_eq(kernel.base, base);
+    cr_assert_eq(kernel.end, end, "0x%llx", (unsigned long long)kernel.end);
+    cr_assert_eq(kernel_load(&kernel, mem, &err), 0, "%s", err.text);
+    cr_assert(!memcmp(gmem_ptr(mem, gpa(base), 64), bytes->bytes, 64));
+    boot_file_close(&file);
+    gmem_destroy(mem);
+}
+
+Test(elf_aarch64, memory_that_linux_uses_ends_where_its_image_header_says)
+{
+    struct elf_file file = vmlinux_make(0, 5 * MIB);
+
+    expect_placed(&file, LAYOUT_RAM_BASE, LAYOUT_RAM_BASE + 5 * MIB);
+    /* Nor before its segments do. */
+    file = vmlinux_make(0, 0x1000);
+    expect_placed(&file, LAYOUT_RAM_BASE, LAYOUT_RAM_BASE + 0x30000);
+}
+
+Test(elf_aarch64, linux_goes_to_the_offset_that_its_image_header_asks_for)
+{
+    struct elf_file file = vmlinux_make(0x80000, MIB);
+
+    expect_placed(&file, LAYOUT_RAM_BASE + 0x80000, LAYOUT_RAM_BASE + 0x80000 + MIB);
+    /* Before 3.17 without the size. */
+    file = vmlinux_make(0x80000, 0);
+    expect_placed(&file, LAYOUT_RAM_BASE + 0x80000, LAYOUT_RAM_BASE + 0x80000 + 16 * MIB);
+}
+
+Test(elf_aarch64, image_header_with_which_linux_does_not_fit_names_the_option)
+{
+    struct elf_file file = vmlinux_make(0, 65 * MIB);
+
+    expect_refused(&file, -ENOMEM, "raise --mem");
+    file = vmlinux_make(64 * MIB - 0x20000, 0x1000);
+    expect_refused(&file, -ENOMEM, "raise --mem");
+    file = vmlinux_make(0, UINT64_MAX);
+    expect_refused(&file, -ENOMEM, "raise --mem");
+}
+
+Test(elf_aarch64, image_header_at_a_physical_address_moves_nothing)
+{
+    struct elf_file file = vmlinux_make(0x80000, 5 * MIB);
+
+    for (int i = 0; i < 2; i++)
+        file.phdrs[i].p_paddr += LAYOUT_RAM_BASE - VIRTUAL_BASE;
+    file.header.e_entry += LAYOUT_RAM_BASE - VIRTUAL_BASE;
+    expect_placed(&file, LAYOUT_RAM_BASE + 0x80000, LAYOUT_RAM_BASE + 0xb0000);
 }
 
 Test(elf_aarch64, what_is_no_kernel_or_does_not_fit_is_refused)
