@@ -109,11 +109,26 @@ int vm_arch_save(struct vm *vm, struct err *err)
     return ret;
 }
 
+/* An irqfd raises the input that its message is, and never lowers it: of one that the guest left
+ * level triggered, that is pending for ever. */
+static int v2m_reset(const struct vm *vm, struct err *err)
+{
+    for (uint32_t i = 0; i < LAYOUT_GSI_V2M_COUNT; i++) {
+        struct kvm_irq_level irq = {.irq = irqchip_arch_line(LAYOUT_GSI_V2M_BASE + i)};
+
+        if (ioctl(vm->fd, KVM_IRQ_LINE, &irq))
+            return err_set(err, -errno, "vm: KVM_IRQ_LINE: %s", strerror(errno));
+    }
+    return 0;
+}
+
 int vm_arch_reset(struct vm *vm, struct err *err)
 {
     const struct gic *gic = &vm->arch->gic;
-    int ret = gic_reset(gic, err);
+    int ret = gic->version == VM_GIC_V2 ? v2m_reset(vm, err) : 0;
 
+    if (!ret)
+        ret = gic_reset(gic, err);
     for (uint32_t i = 0; !ret && i < vm->config.vcpu_count; i++) {
         uint64_t affinity;
 
