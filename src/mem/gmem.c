@@ -10,9 +10,16 @@
 
 enum { PAGE_SIZE = 4096, HUGE_PAGE_SIZE = 2 << 20 };
 
+/* Address space of a region and what lies beside it, which nobody may touch. */
+struct reservation {
+    void *map;
+    uint64_t len;
+};
+
 struct gmem {
     size_t count;
     struct gmem_region regions[GMEM_REGION_COUNT_MAX];
+    struct reservation reservations[GMEM_REGION_COUNT_MAX];
 };
 
 static int range_check(const struct gmem_range *range, uint64_t floor, struct err *err)
@@ -28,27 +35,41 @@ static int range_check(const struct gmem_range *range, uint64_t floor, struct er
     return 0;
 }
 
+/* Where parts of mappings become mappings, also this one may exceed the process's number of them:
+ * then the address space stays taken. */
+static void reservation_release(const struct reservation *reservation)
+{
+    int ret = munmap(reservation->map, reservation->len);
+
+    CHECK(!ret || errno == ENOMEM);
+}
+
 /*
  * Aligned as the guest's addresses are, so that KVM can map huge pages of the host as such: a
- * guest's access that misses the TLB walks both page tables.
+ * guest's access that misses the TLB walks both page tables. What is too much for that is never
+ * given back: it costs nothing, and a piece of a mapping could not be, on a host whose pages are
+ * larger than the guest's or where a process has as many mappings as it may.
  */
-static void *range_map(uint64_t size)
+static uint8_t *region_map(struct reservation *reservation, uint64_t size)
 {
-    uint8_t *map, *host;
-    uint64_t len;
+    uint8_t *host;
 
-    if (!u64_add(size, HUGE_PAGE_SIZE, &len)) {
+    if (!u64_add(size, HUGE_PAGE_SIZE, &reservation->len)) {
         errno = ENOMEM;
-        return MAP_FAILED;
+        return NULL;
     }
-    map =
-        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (map == MAP_FAILED)
-        return MAP_FAILED;
-    host = map + (-(uintptr_t)map & (HUGE_PAGE_SIZE - 1));
-    if (host != map)
-        CHECK_CMP(munmap(map, (size_t)(host - map)), ==, 0);
-    CHECK_CMP(munmap(host + size, (size_t)(map + len - host - size)), ==, 0);
+    reservation->map =
+        mmap(NULL, reservation->len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (reservation->map == MAP_FAILED)
+        return NULL;
+    host = (uint8_t *)reservation->map + (-(uintptr_t)reservation->map & (HUGE_PAGE_SIZE - 1));
+    if (mprotect(host, size, PROT_READ | PROT_WRITE)) {
+        int code = errno;
+
+        reservation_release(reservation);
+        errno = code;
+        return NULL;
+    }
     /* A kernel without huge pages refuses, which does no harm. */
     (void)madvise(host, size, MADV_HUGEPAGE);
     return host;
@@ -70,8 +91,8 @@ int gmem_create(struct gmem **out, const struct gmem_range *ranges, size_t count
         ret = range_check(&ranges[i], floor, err);
         if (ret)
             goto fail;
-        void *host = range_map(ranges[i].size);
-        if (host == MAP_FAILED) {
+        uint8_t *host = region_map(&mem->reservations[i], ranges[i].size);
+        if (!host) {
             ret = err_set(err, -errno,
                           "guest memory: cannot map %llu MiB: %s; choose a smaller --mem",
                           (unsigned long long)(ranges[i].size >> 20), strerror(errno));
@@ -92,7 +113,7 @@ void gmem_destroy(struct gmem *mem)
     if (!mem)
         return;
     for (size_t i = 0; i < mem->count; i++)
-        CHECK_CMP(munmap(mem->regions[i].host, mem->regions[i].range.size), ==, 0);
+        reservation_release(&mem->reservations[i]);
     free(mem);
 }
 

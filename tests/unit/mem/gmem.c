@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/arith.h"
@@ -79,6 +80,49 @@ Test(gmem, memory_lies_so_that_huge_pages_of_the_host_are_huge_pages_of_the_gues
                 cr_assert(is_advised_huge(it->host));
         }
         gmem_destroy(mem);
+    }
+}
+
+/*
+ * Every second page of 256 MiB with another protection than its neighbours, until the process has
+ * as many mappings as it may. Below that lies one as guest memory's, which more of it may become a
+ * part of.
+ */
+static uint8_t *mappings_fill(size_t step)
+{
+    enum { LEN = 256 << 20, FLAGS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE };
+    uint8_t *pos = mmap(NULL, LEN, PROT_NONE, FLAGS, -1, 0);
+    uint8_t *end = pos + LEN;
+
+    cr_assert(pos != MAP_FAILED);
+    cr_assert(mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE, FLAGS, -1, 0) != MAP_FAILED);
+    while (pos < end && !mprotect(pos, step / 2, PROT_READ))
+        pos += step;
+    if (pos == end)
+        cr_skip_test("this machine allows more mappings than most");
+    return pos;
+}
+
+Test(gmem, limit_on_mappings_is_an_error_and_no_crash)
+{
+    const struct gmem_range ranges[] = {{{0}, 6 << 20}, {{1UL << 32}, 4 << 20}};
+    const size_t step = 2 * (size_t)sysconf(_SC_PAGESIZE);
+    uint8_t *last;
+
+#if defined(RING_SLEEPS_IN_POLL) || defined(__SANITIZE_THREAD__) /* the first: for valgrind */
+    cr_skip_test("valgrind and ThreadSanitizer end where they cannot map memory of their own");
+#endif
+    last = mappings_fill(step);
+    for (int i = 0; i < 8; i++) {
+        struct gmem *mem;
+        struct err err;
+        int ret = gmem_create(&mem, ranges, array_count(ranges), &err);
+
+        cr_assert(!ret || ret == -ENOMEM, "%d: %s", ret, err.text);
+        if (!ret)
+            gmem_destroy(mem);
+        last -= step;
+        cr_assert_eq(mprotect(last, step / 2, PROT_NONE), 0);
     }
 }
 
