@@ -202,7 +202,7 @@ static const struct option_table table = {
     .command = "ringvm run",
     .intro = "usage: ringvm run [OPTIONS] KERNEL\n"
              "\n"
-             "Boots KERNEL (bzImage, ELF vmlinux or PVH image) and runs the guest until it ends.\n"
+             "Boots KERNEL (bzImage, Image, ELF or PVH image) and runs the guest until it ends.\n"
              "Ctrl-A x ends it from the terminal, Ctrl-A h lists the other keys.\n",
     .options = options,
     .count = array_count(options),
@@ -214,8 +214,8 @@ static const struct option_table table = {
              "  34  the guest panicked\n"
              "  35  bad arguments\n"
              "  40  told to end twice, or a disk of the host does not answer: not ended in order\n"
-             "  32, 36, 37, 38  with --exit-on-reset: reset through the keyboard controller,\n"
-             "                  port 0xcf9, the ACPI reset register, a triple fault\n"
+             "  32, 36, 37, 38, 39  with --exit-on-reset: reset through the keyboard controller,\n"
+             "                      port 0xcf9, the ACPI reset register, a triple fault, PSCI\n"
              "\n"
              "signals:\n"
              "  SIGTERM, SIGINT  end the guest at once; a second one does not wait for what it\n"

@@ -3,6 +3,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 
+#include "vmm/status.h"
+
 /* Parses a command line given as one string of words. */
 struct parsed {
     char text[1024];
@@ -229,6 +231,13 @@ Test(options, help_names_every_option_the_parser_takes)
     fclose(out);
     for (size_t i = 0; i < array_count(names); i++)
         cr_assert(strstr(text, names[i]), "%s", names[i]);
+    for (enum exit_status status = EXIT_STOPPED; status <= EXIT_HUNG; status++) {
+        char number[2][8];
+
+        snprintf(number[0], sizeof(number[0]), " %d ", status);
+        snprintf(number[1], sizeof(number[1]), " %d,", status);
+        cr_assert(strstr(text, number[0]) || strstr(text, number[1]), "status %d", status);
+    }
     cr_assert(parse("--help")->help);
     cr_assert(parse("-h")->help);
 }
