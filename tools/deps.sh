@@ -3,7 +3,7 @@
 #
 # Installs with apt what building for ARCH (default: this machine's), testing and the demo need and this machine lacks.
 # For another architecture than this machine's: its cross compiler, and its libraries in build/ARCH/sysroot; exit status
-# 69 says that apt knows no package of it. Does nothing when all is there.
+# 69 says that apt's archive has no package of it. Does nothing when all is there.
 set -eu
 host=$(uname -m)
 arch=${1:-$host}

@@ -3,7 +3,7 @@
 #
 # Unpacks Debian packages of another architecture (arm64), with all that they depend on, below DIR: nothing is
 # installed, and no root needed. Links lead to their places below DIR. Does nothing when DIR has them. Exit status 69:
-# apt knows no package of that architecture.
+# the archive, which answers, has no package of that architecture.
 set -eu
 [ $# -ge 3 ] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
 architecture=$1
@@ -29,15 +29,22 @@ fetch() {
     # shellcheck disable=SC2086
     apt-get $options --download-only --yes --no-install-recommends install $wanted
 }
+fail() {
+    sed 's/^/    /' "$scratch/log" >&2
+    echo "unpack: $*" >&2
+    exit 1
+}
 if ! fetch 2>/dev/null; then
     # shellcheck disable=SC2086
-    apt-get $options update || true
-    if ! fetch; then
-        echo "unpack: cannot download $wanted for $architecture: check that apt has Debian's main archive" >&2
-        # shellcheck disable=SC2086
-        [ -n "$(apt-cache $options pkgnames)" ] || exit 69
-        exit 1
+    apt-get $options -o APT::Update::Error-Mode=any update >"$scratch/log" 2>&1 ||
+        fail "cannot reach apt's archive for packages of $architecture: check the network and apt's sources"
+    # shellcheck disable=SC2086
+    if [ -z "$(apt-cache $options pkgnames)" ]; then
+        echo "unpack: apt's archive has no packages of $architecture" >&2
+        exit 69
     fi
+    fetch >"$scratch/log" 2>&1 ||
+        fail "cannot download $wanted for $architecture: check that apt has Debian's main archive"
 fi
 
 echo "unpack: $(find "$scratch/archives" -name '*.deb' | wc -l) packages of $architecture into ${dir#"$top/"}"
