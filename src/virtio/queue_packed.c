@@ -202,10 +202,9 @@ bool virtq_packed_flush(struct virtq *vq)
     /*
      * Pairs with the driver's acquire of the first entry's flags: it sees what is behind them, and
      * the payload. The driver asks for interrupts, then looks at these flags; we store them, then
-     * look at what it asked for. Sequentially consistent exchange and load, as in
-     * virtq_split_flush.
+     * look at what it asked for, with a full fence between as in virtq_split_flush.
      */
-    __atomic_exchange_n(&packed->ring[packed->first].flags, packed->first_flags, __ATOMIC_SEQ_CST);
+    virtq_store_and_fence(&packed->ring[packed->first].flags, packed->first_flags);
     packed->slots_held -= count;
     packed->slots_unpublished = 0;
     flags = __atomic_load_n(&packed->driver_event->flags, __ATOMIC_SEQ_CST) & EVENT_FLAGS;
@@ -236,7 +235,7 @@ bool virtq_packed_notify_enable(struct virtq *vq)
     if (vq->event_idx)
         __atomic_store_n(&packed->device_event->off_wrap, packed->avail_next | wrap,
                          __ATOMIC_SEQ_CST);
-    __atomic_exchange_n(&packed->device_event->flags, flags, __ATOMIC_SEQ_CST);
+    virtq_store_and_fence(&packed->device_event->flags, flags);
     return !vq->error &&
            entry_is_available(
                packed, __atomic_load_n(&packed->ring[packed->avail_next].flags, __ATOMIC_SEQ_CST));

@@ -16,6 +16,17 @@ void *virtq_area(const struct virtq *vq, uint64_t addr, uint64_t alignment, uint
 must_check int virtq_split_enable(struct virtq *vq, const struct virtq_config *config);
 must_check int virtq_packed_enable(struct virtq *vq, const struct virtq_config *config);
 
+/*
+ * A store with release that no later load overtakes. Not an exchange, as between our own threads
+ * (base/atomic.h): on the first aarch64 processors that is a loop, and a guest that keeps writing
+ * to the same cache line could hold it up.
+ */
+static inline void virtq_store_and_fence(__virtio16 *field, uint16_t value)
+{
+    __atomic_store_n(field, value, __ATOMIC_RELEASE);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 static inline int virtq_break(struct virtq *vq, const char *why)
 {
     vq->error = why;

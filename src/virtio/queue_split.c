@@ -167,10 +167,10 @@ bool virtq_split_flush(struct virtq *vq)
     /*
      * Pairs with the driver's acquire of used idx: it sees the entries and the payload (2.7.8).
      * The driver asks for interrupts, then looks at used idx; we store used idx, then look at what
-     * it asked for. Sequentially consistent exchange (see base/atomic.h) and load: a full fence
-     * lies between the two, or both sides could look too early (2.7.7.2).
+     * it asked for. A full fence lies between the two, or both sides could look too early
+     * (2.7.7.2).
      */
-    __atomic_exchange_n(&split->used->idx, new, __ATOMIC_SEQ_CST);
+    virtq_store_and_fence(&split->used->idx, new);
     split->used_published = new;
     if (vq->event_idx) {
         uint16_t event = __atomic_load_n(used_event(vq), __ATOMIC_SEQ_CST);
@@ -194,14 +194,14 @@ bool virtq_split_notify_enable(struct virtq *vq)
 
     /*
      * The driver stores avail idx, then looks at what we asked for; we ask, then look at avail idx.
-     * With the full fence of a sequentially consistent exchange and load between the two, one side
-     * sees the other's store: no kick is lost (2.7.10, hostile-guest class 15). The test that hangs
-     * without: virtq/hostile_15_no_notification_is_lost_between_two_threads.
+     * With a full fence between the two, one side sees the other's store: no kick is lost (2.7.10,
+     * hostile-guest class 15). The test that hangs without:
+     * virtq/hostile_15_no_notification_is_lost_between_two_threads.
      */
     if (vq->event_idx)
-        __atomic_exchange_n(avail_event(vq), split->avail_next, __ATOMIC_SEQ_CST);
+        virtq_store_and_fence(avail_event(vq), split->avail_next);
     else
-        __atomic_exchange_n(&split->used->flags, 0, __ATOMIC_SEQ_CST);
+        virtq_store_and_fence(&split->used->flags, 0);
     return !vq->error && __atomic_load_n(&split->avail->idx, __ATOMIC_SEQ_CST) != split->avail_next;
 }
 
