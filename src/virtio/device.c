@@ -145,6 +145,24 @@ void virtio_device_release(struct virtio_device *device)
         device_drained(device);
 }
 
+bool virtio_device_is_draining(const struct virtio_device *device)
+{
+    for (uint16_t i = 0; i < device->queue_count; i++)
+        if (virtio_queue_is_stopping(&device->queues[i]))
+            return true;
+    return virtio_device_is_stopping(device);
+}
+
+unsigned virtio_device_in_flight(const struct virtio_device *device)
+{
+    unsigned count = 0;
+
+    for (uint16_t i = 0; i < device->queue_count; i++)
+        list_for_each (link, &device->queues[i].in_flight)
+            count++;
+    return count;
+}
+
 static bool queue_has_pump(const struct virtio_device *device, uint16_t index)
 {
     return device->state.queues[index].enabled && !device->queues[index].is_external;

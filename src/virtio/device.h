@@ -268,6 +268,11 @@ static inline bool virtio_device_is_stopping(const struct virtio_device *device)
     return device->phase == VIRTIO_STOPPING;
 }
 
+/* The same, and from when its driver takes one queue back until that is drained. */
+bool virtio_device_is_draining(const struct virtio_device *device);
+/* Requests that were taken and not answered, of queues that have requests. */
+unsigned virtio_device_in_flight(const struct virtio_device *device);
+
 /* The same for what works on one queue: it ends with the queue. */
 void virtio_queue_hold(struct virtio_queue *queue);
 void virtio_queue_release(struct virtio_queue *queue);

@@ -65,6 +65,7 @@ struct guest {
     bool is_ended;
     uint64_t stopped_ns; /* when that was asked for from outside; 0: it was not */
     unsigned draining;   /* devices or streams whose end is awaited */
+    unsigned in_flight;  /* requests of the devices when patience began */
     struct timer patience;
     struct err detail;
     struct log_limit log_limit;
@@ -94,6 +95,8 @@ must_check int slots_create(struct guest *guest, struct err *err);
 void slots_destroy(struct guest *guest);
 /* Stops the devices. Adds to guest->draining; `drained` is called once for each. */
 void slots_drain(struct guest *guest, void (*drained)(void *arg));
+/* Requests of the devices that the host has not answered. */
+unsigned slots_in_flight(const struct guest *guest);
 /* Writes which device is not drained yet; false when there is none. */
 bool slots_print_undrained(const struct guest *guest, char *text, size_t size);
 int slots_reset(struct guest *guest, struct err *err);

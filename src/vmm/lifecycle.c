@@ -6,7 +6,8 @@
  *                                                                   `-> vCPUs ended -> done
  *
  * After "drained" nothing touches guest memory. A device is drained when the host has answered all
- * that it asked; a disk of the host that hangs may never do so.
+ * that it asked; a disk of the host that hangs may never do so, and a vCPU that waits for such a
+ * device, since it resets it, may never park.
  */
 #include <stdio.h>
 
@@ -18,18 +19,25 @@
 enum lifecycle_state {
     RUNNING = 1,
     PARKING,
+    PARKING_OVERDUE,
     DRAINING,
-    OVERDUE,
+    DRAINING_OVERDUE,
     ENDING,
     FLUSHING,
     LIFECYCLE_STATE_COUNT
 };
 
-/* How long the host's disks may take for what they are at: to flush a slow one takes its time. */
-#define DRAIN_PATIENCE_NS (10 * NS_PER_S)
+/*
+ * So long may pass in which the host's disks answer nothing. One that is slow but answers may take
+ * its time for all that it was asked. A single flush that takes longer is cut off, which loses
+ * nothing: it was not acknowledged, and what it is for is in the host's care and still gets
+ * written.
+ */
+#define PATIENCE_NS (10 * NS_PER_S)
 
 static const char *const state_names[LIFECYCLE_STATE_COUNT] = {
-    "starting", "running", "parking", "draining", "overdue", "ending", "flushing"};
+    "starting", "running",           "parking", "parking, overdue",
+    "draining", "draining, overdue", "ending",  "flushing"};
 
 void lifecycle_end(struct guest *guest, enum exit_status end)
 {
@@ -66,15 +74,32 @@ static bool will_restart(const struct guest *guest)
     return end_is_reset(guest->end) && !guest->host.config->exit_on_reset;
 }
 
-static void give_up(struct guest *guest)
+static void give_up(struct guest *guest, const char *why)
 {
-    char what[128], detail[256] = "told to end twice; ended without waiting for its vCPUs";
+    char what[128], detail[256];
 
+    snprintf(detail, sizeof(detail), "%s; ended without waiting for its vCPUs", why);
     if (slots_print_undrained(guest, what, sizeof(what)))
         snprintf(detail, sizeof(detail),
                  "%s: the host does not answer the guest's requests; ended without waiting for it",
                  what);
     guest->host.hung(guest->host.arg, detail);
+}
+
+static void patience_begin(struct guest *guest)
+{
+    guest->in_flight = slots_in_flight(guest);
+    timer_sleep(&guest->patience, &guest->lifecycle, PATIENCE_NS);
+}
+
+static bool patience_has_ended(struct guest *guest)
+{
+    if (!timer_has_fired(&guest->patience))
+        return false;
+    if (slots_in_flight(guest) == guest->in_flight)
+        return true;
+    patience_begin(guest);
+    return false;
 }
 
 /* A guest that reboots has to wait: the host may still write to its memory. */
@@ -83,11 +108,16 @@ static void complain(struct guest *guest)
     char what[128];
 
     if (!will_restart(guest))
-        give_up(guest);
+        give_up(guest, "its vCPUs do not stop");
     else if (slots_print_undrained(guest, what, sizeof(what)))
         log_limited(&guest->log_limit, LOG_WARN,
                     "%s: the host does not answer the guest's requests; it reboots when it has",
                     what);
+}
+
+static bool is_overdue(const struct guest *guest)
+{
+    return guest->lifecycle.state == PARKING_OVERDUE || guest->lifecycle.state == DRAINING_OVERDUE;
 }
 
 void guest_stop(struct guest *guest)
@@ -96,8 +126,8 @@ void guest_stop(struct guest *guest)
 
     if (guest->stopped_ns && now_ns - guest->stopped_ns < GUEST_STOP_REPEAT_NS)
         return;
-    if (guest->stopped_ns || guest->lifecycle.state == OVERDUE)
-        give_up(guest);
+    if (guest->stopped_ns || is_overdue(guest))
+        give_up(guest, "told to end twice");
     guest->stopped_ns = now_ns;
     /* Or a guest that is about to restart would never hear of it. */
     if (guest->is_ending && end_is_reset(guest->end))
@@ -197,14 +227,19 @@ static enum task_verdict lifecycle_poll(struct task *task)
         ;
         do {
             AWAIT(task, RUNNING, guest->is_ending);
-            AWAIT(task, PARKING, guest->is_parked);
+            patience_begin(guest);
+            AWAIT(task, PARKING, guest->is_parked || patience_has_ended(guest));
+            if (!guest->is_parked) {
+                complain(guest);
+                AWAIT(task, PARKING_OVERDUE, guest->is_parked);
+            }
             devices_drain(guest);
-            timer_sleep(&guest->patience, task, DRAIN_PATIENCE_NS);
-            AWAIT(task, DRAINING, guest->draining == 0 || timer_has_fired(&guest->patience));
+            patience_begin(guest);
+            AWAIT(task, DRAINING, guest->draining == 0 || patience_has_ended(guest));
             timer_cancel(&guest->patience);
             if (guest->draining) {
                 complain(guest);
-                AWAIT(task, OVERDUE, guest->draining == 0);
+                AWAIT(task, DRAINING_OVERDUE, guest->draining == 0);
             }
         } while (will_restart(guest) && restart(guest));
         vm_stop(guest->vm);

@@ -233,12 +233,21 @@ void slots_drain(struct guest *guest, void (*drained)(void *arg))
     }
 }
 
+unsigned slots_in_flight(const struct guest *guest)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < guest->virtio_count; i++)
+        count += virtio_device_in_flight(guest->virtio[i].device);
+    return count;
+}
+
 bool slots_print_undrained(const struct guest *guest, char *text, size_t size)
 {
     const struct run_config *config = guest->host.config;
     unsigned i = 0;
 
-    while (i < guest->virtio_count && !virtio_device_is_stopping(guest->virtio[i].device))
+    while (i < guest->virtio_count && !virtio_device_is_draining(guest->virtio[i].device))
         i++;
     if (i == guest->virtio_count)
         return false;

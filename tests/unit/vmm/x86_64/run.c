@@ -43,6 +43,7 @@ PAYLOAD(triple_fault, "mov ax, 0xff8\n mov ds, ax\n");
 PAYLOAD(panic, "mov dx, 0x505\n mov al, 1\n out dx, al\n");
 PAYLOAD(lost, "mov eax, 0xd0000000\n jmp eax\n");
 PAYLOAD(idle, "");
+PAYLOAD(asks_silent_port, "mov dx, 0x7000\n out dx, al\n");
 PAYLOAD(power_button_ends, "mov dx, 0x600\n1: in ax, dx\n test ah, 1\n je 1b\n" POWER_OFF);
 /* The clock's memory outlives a reset, so a byte of it counts the starts. */
 PAYLOAD(third_start_ends, "mov al, 0x60\n out 0x70, al\n in al, 0x71\n inc al\n out 0x71, al\n"
@@ -243,6 +244,99 @@ Test(run, a_second_stop_waits_for_nothing)
     cr_assert_eq(executor_run(host.executor), 0);
     cr_assert(ended);
     guest_destroy(guest);
+    executor_destroy(host.executor);
+    kvm_close(host.kvm);
+}
+
+/* A device whose answer a vCPU waits for, as for a reset of one whose disk hangs. */
+struct silent_port {
+    struct bus_range range;
+    struct bus_access *access;
+    struct guest *guest;
+};
+
+static enum bus_verdict silent_access(struct bus_range *range, struct bus_access *access)
+{
+    container_of(range, struct silent_port, range)->access = access;
+    return BUS_DEFER;
+}
+
+static bool silent_is_asked(void *arg)
+{
+    return ((struct silent_port *)arg)->access;
+}
+
+static bool patience_is_limited(void *arg)
+{
+    return timer_is_armed(&((struct silent_port *)arg)->guest->patience);
+}
+
+static bool patience_began_again(void *arg)
+{
+    return ((struct silent_port *)arg)->guest->in_flight == 1;
+}
+
+static bool guest_was_given_up(void *arg)
+{
+    (void)arg;
+    return *hung_detail;
+}
+
+/* As if the time had passed. */
+static void patience_end(struct guest *guest)
+{
+    timer_arm(&guest->patience, &guest->lifecycle, clock_now_ns());
+}
+
+Test(run, one_stop_ends_a_guest_whose_vcpu_waits_for_a_disk_that_hangs)
+{
+    static const struct bus_range_ops ops = {.access = silent_access};
+    struct run_config config = {.mem_size = 32 << 20,
+                                .vcpu_count = 1,
+                                .kvm_path = KVM_PATH_DEFAULT,
+                                .disk_count = 1,
+                                .no_rng = true};
+    struct silent_port port = {.range = {.ops = &ops, .name = "silent", .base = 0x7000, .len = 1}};
+    int image = memfd_create("disk", MFD_CLOEXEC);
+    struct list request;
+    bool ended = false;
+    struct guest_host host = {
+        .config = &config, .ended = guest_has_ended, .hung = guest_is_hung, .arg = &ended};
+    struct virtio_queue *queue;
+    char path[32];
+    struct err err;
+
+    need_kvm();
+    cr_assert_eq(ftruncate(image, 4096), 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", image);
+    config.disks[0] = (struct disk_option){.path = path};
+    config.kernel_path = kernel_make(asks_silent_port, asks_silent_port_end);
+    cr_assert_eq(kvm_open(&host.kvm, config.kvm_path, &err), 0, "%s", err.text);
+    cr_assert_eq(executor_create(&host.executor, NULL, &err), 0, "%s", err.text);
+    cr_assert_eq(guest_create(&port.guest, &host, &err), 0, "%s", err.text);
+    cr_assert_eq(bus_add(port.guest->port_bus, &port.range, &err), 0, "%s", err.text);
+    cr_assert_eq(guest_start(port.guest, &err), 0, "%s", err.text);
+    cr_assert_eq(executor_run_until(host.executor, silent_is_asked, &port), 0);
+    guest_stop(port.guest);
+    cr_assert_eq(executor_run_until(host.executor, patience_is_limited, &port), 0);
+
+    /* The disk has answered something meanwhile: here, one request less than when it began. */
+    queue = &port.guest->virtio[0].device->queues[0];
+    port.guest->in_flight = 2;
+    list_push_back(&queue->in_flight, &request);
+    patience_end(port.guest);
+    cr_assert_eq(executor_run_until(host.executor, patience_began_again, &port), 0);
+    cr_assert_not(*hung_detail, "%s", hung_detail);
+
+    patience_end(port.guest);
+    cr_assert_eq(executor_run_until(host.executor, guest_was_given_up, &port), 0);
+    cr_assert(strstr(hung_detail, "its vCPUs do not stop"), "%s", hung_detail);
+    list_remove(&request);
+    bus_access_complete(port.access);
+    cr_assert_eq(executor_run(host.executor), 0);
+    cr_assert(ended);
+    bus_remove(port.guest->port_bus, &port.range);
+    guest_destroy(port.guest);
     executor_destroy(host.executor);
     kvm_close(host.kvm);
 }
