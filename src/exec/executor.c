@@ -110,9 +110,10 @@ int executor_bind(struct executor *executor, struct err *err)
             return 0;
         return err_set(err, -EEXIST, "executor: bound to another thread");
     }
-    ret = ring_bind(&executor->ring, err);
-    if (ret == 0 && executor->iopoll)
-        ret = ring_bind(&executor->iopoll->ring, err);
+    /* The executor is bound when its own ring is: then nothing is missing. */
+    ret = executor->iopoll ? iopoll_bind(executor->iopoll, err) : 0;
+    if (ret == 0)
+        ret = ring_bind(&executor->ring, err);
     executor->owner = pthread_self();
     return ret;
 }

@@ -25,5 +25,7 @@ struct iopoll {
 /* Makes sure that the executor has one; before executor_bind, -EBUSY later. setup_flags:
  * IORING_SETUP_IOPOLL, or for tests 0: a ring of files that complete by themselves. */
 must_check int iopoll_create(struct executor *executor, uint32_t setup_flags, struct err *err);
+/* As ring_bind, and as often as one likes. */
+must_check int iopoll_bind(struct iopoll *iopoll, struct err *err);
 /* NULL is allowed. */
 void iopoll_destroy(struct iopoll *iopoll);

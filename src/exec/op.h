@@ -91,6 +91,11 @@ struct io_file io_file_register(struct executor *executor, int fd);
  */
 must_check int io_file_register_polled(struct executor *executor, int fd, struct io_file *file,
                                        struct err *err);
+/*
+ * Whether that is such a file: reads its first `len` bytes so, and waits for them. Their number, or
+ * a negative errno: -EOPNOTSUPP, that file systems which cannot poll give. Any thread, at set-up.
+ */
+must_check int io_file_try_polled(int fd, void *buffer, uint32_t len);
 void io_file_unregister(struct executor *executor, struct io_file *file);
 
 /* Zeroed is idle. Idle -> in flight (started) -> done; a done op may be started again. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -228,10 +229,16 @@ static int wait_for_memory(struct ring *ring)
 {
     struct __kernel_timespec wait = {.tv_nsec = NO_MEMORY_WAIT_MS * NS_PER_MS};
     struct io_uring_getevents_arg arg = {.sigmask_sz = _NSIG / 8, .ts = (uintptr_t)&wait};
-    long ret = syscall(SYS_io_uring_enter, ring->enter_fd, 0, 1,
-                       IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG | ring->enter_flags, &arg,
-                       sizeof(arg));
+    long ret;
 
+    /* A ring that is polled does not sleep, and does not wait when nothing is in flight. */
+    if (ring->use == RING_IOPOLL) {
+        (void)nanosleep(&(struct timespec){.tv_nsec = NO_MEMORY_WAIT_MS * NS_PER_MS}, NULL);
+        return 0;
+    }
+    ret = syscall(SYS_io_uring_enter, ring->enter_fd, 0, 1,
+                  IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG | ring->enter_flags, &arg,
+                  sizeof(arg));
     ring->enters++;
     return ret < 0 && errno != ETIME && errno != EINTR && errno != EBUSY ? -errno : 0;
 }

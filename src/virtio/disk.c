@@ -17,6 +17,7 @@
 #include "base/arith.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "exec/op.h"
 
 enum { FILE_BLOCK_SIZE = 4096 }; /* what the page cache works in */
 
@@ -178,9 +179,24 @@ static uint64_t sysfs_queue(dev_t device, const char *name)
     return strtoull(line, NULL, 10);
 }
 
-/* For a file, its file system's device. A file system over several devices has none. */
-static int check_iopoll(const struct disk *disk, const struct stat *status, struct err *err)
+/*
+ * By trying, since not every file system can poll. A device without queues for that may answer all
+ * the same, by interrupts; for a file, that of its file system, of which one over several has none.
+ */
+static int check_iopoll(const struct disk *disk, const struct stat *status, uint32_t block_size,
+                        struct err *err)
 {
+    void *buffer = aligned_alloc(DISK_BLOCK_SIZE_MAX, DISK_BLOCK_SIZE_MAX);
+    int ret;
+
+    if (!buffer)
+        return err_set(err, -ENOMEM, "disk %s: out of memory", disk->path);
+    ret = io_file_try_polled(disk->fd, buffer, block_size);
+    free(buffer);
+    if (ret < 0)
+        return err_set(err, ret,
+                       "disk %s: iopoll is not possible: a first read was refused: %s; drop iopoll",
+                       disk->path, strerror(-ret));
     if (sysfs_queue(S_ISBLK(status->st_mode) ? status->st_rdev : status->st_dev, "io_poll"))
         return 0;
     return err_set(err, -EOPNOTSUPP,
@@ -296,7 +312,7 @@ static int measure(struct disk *disk, const struct disk_config *config, struct e
             return ret;
     }
     if (config->iopoll) {
-        ret = check_iopoll(disk, &status, err);
+        ret = check_iopoll(disk, &status, needed, err);
         if (ret)
             return ret;
     }

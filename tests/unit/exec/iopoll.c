@@ -278,6 +278,23 @@ Test(iopoll, an_executor_that_runs_gets_no_second_ring)
     executor_destroy(executor);
 }
 
+/* Or it would run, and refuse each operation on that ring. */
+Test(iopoll, an_executor_is_not_bound_before_both_of_its_rings_are)
+{
+    struct executor *executor = create_with_ring(NULL);
+    struct ring *ring = &executor->iopoll->ring;
+    int fd = ring->uring.ring_fd;
+    struct err err = {""};
+
+    ring->uring.ring_fd = -1;
+    cr_assert_lt(executor_bind(executor, &err), 0);
+    cr_assert(strstr(err.text, "iopoll"), "%s", err.text);
+    ring->uring.ring_fd = fd;
+    cr_assert_eq(executor_bind(executor, &err), 0, "%s", err.text);
+    cr_assert(ring->bound);
+    executor_destroy(executor);
+}
+
 /* Of a file without a device, with the real thing. */
 static enum task_verdict refused_poll(struct task *task)
 {

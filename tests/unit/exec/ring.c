@@ -125,6 +125,22 @@ Test(ring, each_error_of_enter_is_decided)
     ring_destroy(&ring);
 }
 
+/* It would be asked again and again, without a pause. */
+Test(ring, a_ring_that_is_polled_waits_for_memory_too)
+{
+    struct ring ring;
+    struct err err = {""};
+    uint64_t begin_ns;
+
+    cr_assert_eq(ring_create(&ring, 4, 0, IORING_SETUP_IOPOLL, &err), 0, "%s", err.text);
+    ring.use = RING_IOPOLL;
+    cr_assert_eq(ring_bind(&ring, &err), 0, "%s", err.text);
+    begin_ns = clock_now_ns();
+    cr_assert_eq(ring_decide(&ring, -EAGAIN), 0);
+    cr_assert_geq(clock_now_ns() - begin_ns, NS_PER_MS);
+    ring_destroy(&ring);
+}
+
 Test(ring, the_description_says_what_is_in_use)
 {
     struct ring ring;

@@ -286,6 +286,28 @@ DiskTest(a_device_that_cannot_be_polled_is_named)
     cr_assert(strstr(err.text, "drop iopoll"), "%s", err.text);
 }
 
+/* Rather than errors of each read in the guest. */
+DiskTest(a_file_system_that_cannot_poll_is_refused_by_a_trial)
+{
+    struct disk_config config = {.direct = true, .iopoll = true};
+    int file = memfd_create("disk", MFD_CLOEXEC);
+    struct err err = {""};
+    struct disk disk;
+    char path[32];
+    int ret;
+
+    cr_assert_eq(ftruncate(file, IMAGE_SIZE), 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+    config.path = path;
+    ret = disk_open(&disk, &config, &err);
+    close(file);
+    if (ret == -EINVAL)
+        cr_skip_test("files in memory have no direct I/O before Linux 6.6");
+    cr_assert_eq(ret, -EOPNOTSUPP);
+    cr_assert(strstr(err.text, "a first read was refused"), "%s", err.text);
+    cr_assert(strstr(err.text, "drop iopoll"), "%s", err.text);
+}
+
 DiskTest(direct_disk_tells_what_alignment_it_needs)
 {
     const struct disk_config config = {.path = make_image(IMAGE_SIZE), .direct = true};
