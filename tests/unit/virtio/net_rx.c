@@ -209,32 +209,31 @@ Test(virtio_net_rx, driver_is_asked_to_notify_of_buffers_that_a_frame_waits_for)
     net_rig_end(&rig);
 }
 
-Test(virtio_net_rx, frame_larger_than_all_that_the_driver_can_give_is_dropped)
+/* Two buffers are given, and each frame behind the first gets one of them. */
+static void first_is_dropped(uint64_t features, uint16_t queue_size, uint32_t first_len,
+                             uint32_t other_len)
 {
     struct fake_buffer buffers[2];
     struct net_rig rig;
 
-    rig_large(&rig, MERGEABLE, 2);
+    rig_large(&rig, features, queue_size);
     post(&rig, buffers, 2);
-    net_peer_send(&rig, LARGE, 1);
-    net_peer_send(&rig, SMALL, 2);
-    expect_frame(&rig, &buffers[0], SMALL, 2);
-    net_peer_send(&rig, SMALL, 3);
-    expect_frame(&rig, &buffers[1], SMALL, 3);
+    net_peer_send(&rig, first_len, 1);
+    net_peer_send(&rig, other_len, 2);
+    expect_frame(&rig, &buffers[0], other_len, 2);
+    net_peer_send(&rig, other_len, 3);
+    expect_frame(&rig, &buffers[1], other_len, 3);
     net_rig_end(&rig);
+}
+
+Test(virtio_net_rx, frame_larger_than_all_that_the_driver_can_give_is_dropped)
+{
+    first_is_dropped(MERGEABLE, 2, LARGE, SMALL);
 }
 
 Test(virtio_net_rx, driver_that_adds_no_buffers_for_long_loses_the_frame_that_needs_them)
 {
-    struct fake_buffer buffers[2];
-    struct net_rig rig;
-
-    rig_large(&rig, MERGEABLE, 256);
-    post(&rig, buffers, 2);
-    net_peer_send(&rig, LARGE, 1);
-    net_peer_send(&rig, SMALL, 2);
-    expect_frame(&rig, &buffers[0], SMALL, 2);
-    net_rig_end(&rig);
+    first_is_dropped(MERGEABLE, 256, LARGE, SMALL);
 }
 
 Test(virtio_net_rx, one_buffer_does_for_a_small_frame_after_large_ones)
@@ -255,15 +254,7 @@ Test(virtio_net_rx, one_buffer_does_for_a_small_frame_after_large_ones)
 /* 5.1.6.3.1: without mergeable buffers each has room for every frame, or its driver is wrong. */
 Test(virtio_net_rx, frame_larger_than_its_only_buffer_is_not_cut_off)
 {
-    struct fake_buffer buffers[2];
-    struct net_rig rig;
-
-    rig_large(&rig, 0, 256);
-    post(&rig, buffers, 2);
-    net_peer_send(&rig, USUAL_LEN + 1, 1);
-    net_peer_send(&rig, USUAL_LEN, 2);
-    expect_frame(&rig, &buffers[0], USUAL_LEN, 2);
-    net_rig_end(&rig);
+    first_is_dropped(0, 256, USUAL_LEN + 1, USUAL_LEN);
 }
 
 Test(virtio_net_rx, hostile_12_reset_while_a_frame_waits_for_buffers)
