@@ -70,9 +70,16 @@ static uint8_t *region_map(struct reservation *reservation, uint64_t size)
         errno = code;
         return NULL;
     }
-    /* A kernel without huge pages refuses, which does no harm. */
-    (void)madvise(host, size, MADV_HUGEPAGE);
     return host;
+}
+
+/* A kernel without huge pages refuses, which does no harm. */
+static void huge_pages_ask(const struct gmem *mem)
+{
+    if (gmem_size(mem) < GMEM_HUGE_SIZE_MIN)
+        return;
+    for (size_t i = 0; i < mem->count; i++)
+        (void)madvise(mem->regions[i].host, mem->regions[i].range.size, MADV_HUGEPAGE);
 }
 
 int gmem_create(struct gmem **out, const struct gmem_range *ranges, size_t count, struct err *err)
@@ -101,6 +108,7 @@ int gmem_create(struct gmem **out, const struct gmem_range *ranges, size_t count
         mem->regions[mem->count++] = (struct gmem_region){.range = ranges[i], .host = host};
         floor = ranges[i].base.addr + ranges[i].size;
     }
+    huge_pages_ask(mem);
     *out = mem;
     return 0;
 fail:

@@ -39,6 +39,13 @@ struct gmem_region {
 
 enum { GMEM_REGION_COUNT_MAX = 8 };
 
+/*
+ * A guest with so much memory asks the host for huge pages, where the host gives them only to who
+ * asks (the mode "madvise"). A smaller one does not: it is there for its footprint, which they
+ * raise, from 1.0 to 7.0 MiB for a guest that only halts, from 103 to 114 MiB for Linux with 512.
+ */
+#define GMEM_HUGE_SIZE_MIN (1ULL << 30)
+
 struct gmem;
 
 /*

@@ -120,7 +120,9 @@ static int apply_register_memory(void *arg, char *value, struct err *err)
 
 static const struct option_def options[] = {
     {'m', "mem", "SIZE", false, false,
-     "guest memory in MiB, or with K, M or G; at least 16 MiB\n(default 256)", apply_mem},
+     "guest memory in MiB, or with K, M or G; at least 16 MiB\n(default 256); with 1G and more, of "
+     "huge pages where the\nhost has them",
+     apply_mem},
     {'c', "cpus", "COUNT", false, false, "virtual CPUs, 1 to 64 (default 1)", apply_cpus},
     {'p', "params", "TEXT", true, true, "added to the kernel's command line; may be repeated",
      apply_params},

@@ -76,8 +76,6 @@ Test(gmem, memory_lies_so_that_huge_pages_of_the_host_are_huge_pages_of_the_gues
 
             cr_assert_eq(((uintptr_t)it->host - it->range.base.addr) % (2 << 20), 0);
             it->host[0] = it->host[it->range.size - 1] = 1;
-            if (!access("/sys/kernel/mm/transparent_hugepage", F_OK))
-                cr_assert(is_advised_huge(it->host));
         }
         gmem_destroy(mem);
     }
@@ -123,6 +121,23 @@ Test(gmem, limit_on_mappings_is_an_error_and_no_crash)
             gmem_destroy(mem);
         last -= step;
         cr_assert_eq(mprotect(last, step / 2, PROT_NONE), 0);
+    }
+}
+
+/* They would be most of what a small guest takes from the host. */
+Test(gmem, only_a_large_guest_asks_for_huge_pages)
+{
+    struct gmem_range ranges[] = {{{0}, 16 << 20}, {{1ULL << 32}, 0}};
+    struct gmem *mem;
+
+    if (access("/sys/kernel/mm/transparent_hugepage", F_OK))
+        cr_skip_test("this kernel has no transparent huge pages");
+    for (unsigned is_large = 0; is_large < 2; is_large++) {
+        ranges[1].size = GMEM_HUGE_SIZE_MIN - (is_large ? 16 << 20 : 32 << 20);
+        cr_assert_eq(gmem_create(&mem, ranges, 2, NULL), 0);
+        for (size_t region = 0; region < 2; region++)
+            cr_assert_eq(is_advised_huge(gmem_region(mem, region)->host), is_large);
+        gmem_destroy(mem);
     }
 }
 
