@@ -74,11 +74,10 @@ static bool will_restart(const struct guest *guest)
     return end_is_reset(guest->end) && !guest->host.config->exit_on_reset;
 }
 
-static void give_up(struct guest *guest, const char *why)
+static void give_up(struct guest *guest)
 {
-    char what[128], detail[256];
+    char what[128], detail[256] = "told to end twice; ended without waiting for its vCPUs";
 
-    snprintf(detail, sizeof(detail), "%s; ended without waiting for its vCPUs", why);
     if (slots_print_undrained(guest, what, sizeof(what)))
         snprintf(detail, sizeof(detail),
                  "%s: the host does not answer the guest's requests; ended without waiting for it",
@@ -92,11 +91,15 @@ static void patience_begin(struct guest *guest)
     timer_sleep(&guest->patience, &guest->lifecycle, PATIENCE_NS);
 }
 
+/* With disks: a vCPU that waits for none of them parks, however long that takes a busy host. */
 static bool patience_has_ended(struct guest *guest)
 {
+    char what[128];
+
     if (!timer_has_fired(&guest->patience))
         return false;
-    if (slots_in_flight(guest) == guest->in_flight)
+    if (slots_in_flight(guest) == guest->in_flight &&
+        slots_print_undrained(guest, what, sizeof(what)))
         return true;
     patience_begin(guest);
     return false;
@@ -108,7 +111,7 @@ static void complain(struct guest *guest)
     char what[128];
 
     if (!will_restart(guest))
-        give_up(guest, "its vCPUs do not stop");
+        give_up(guest);
     else if (slots_print_undrained(guest, what, sizeof(what)))
         log_limited(&guest->log_limit, LOG_WARN,
                     "%s: the host does not answer the guest's requests; it reboots when it has",
@@ -127,7 +130,7 @@ void guest_stop(struct guest *guest)
     if (guest->stopped_ns && now_ns - guest->stopped_ns < GUEST_STOP_REPEAT_NS)
         return;
     if (guest->stopped_ns || is_overdue(guest))
-        give_up(guest, "told to end twice");
+        give_up(guest);
     guest->stopped_ns = now_ns;
     /* Or a guest that is about to restart would never hear of it. */
     if (guest->is_ending && end_is_reset(guest->end))
