@@ -166,7 +166,7 @@ static bool driver_gave_all(const struct net_rx *rx)
 {
     const struct virtq *vq = &rx->queue->vq;
 
-    return vq->in_flight_count >= vq->size - vq->size / 8;
+    return vq->in_flight_slots >= vq->size - vq->size / 8U;
 }
 
 static void patience_begin(struct net_rx *rx, uint64_t patience_ns)

@@ -43,7 +43,7 @@ struct virtq_chain {
     struct iovec *iov; /* room for iov_max elements; readable and writable point into it */
     uint16_t iov_max;
     uint16_t head;       /* identifies the chain to the driver; packed: its buffer id */
-    uint16_t slot_count; /* private: entries of a packed ring */
+    uint16_t slot_count; /* private: entries of the descriptor ring or table that it takes */
     uint16_t turn;       /* private: its place in the order, if the queue keeps one */
     uint16_t readable_count;
     uint16_t writable_count;
@@ -95,6 +95,7 @@ struct virtq {
     bool indirect;             /* private: VIRTIO_F_INDIRECT_DESC was negotiated */
     bool notify_enabled;       /* private: the driver was asked for notifications */
     uint16_t in_flight_count;  /* read-only: chains popped and not pushed */
+    uint32_t in_flight_slots;  /* read-only: their descriptors; a broken driver's may share some */
     uint64_t *in_flight;       /* private: bitmap of heads */
     const char *error;         /* private */
     bool in_order;             /* private: VIRTIO_F_IN_ORDER was negotiated */

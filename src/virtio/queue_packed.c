@@ -7,7 +7,6 @@
  * leaves as many behind. So whoever counts them knows how many the driver can have got back: what
  * it makes available beyond is its error.
  */
-#include "base/check.h"
 #include "virtio/queue_private.h"
 
 _Static_assert(sizeof(struct vring_packed_desc) == 16, "2.8.13");
@@ -148,8 +147,7 @@ int virtq_packed_pop(struct virtq *vq, struct virtq_chain *chain)
         return virtq_break(vq, "a buffer id out of range");
     if (virtq_is_in_flight(vq, chain->head))
         return virtq_break(vq, "a buffer id made available twice");
-    virtq_in_flight_flip(vq, chain->head);
-    vq->in_flight_count++;
+    virtq_in_flight_begin(vq, chain);
     packed->slots_held += chain->slot_count;
     advance(vq, &packed->avail_next, &packed->avail_flags, chain->slot_count);
     return 1;
@@ -162,9 +160,7 @@ void virtq_packed_push(struct virtq *vq, const struct virtq_chain *chain, uint32
     /* 2.8.3: WRITE says whether anything was written, and so whether `len` means anything. */
     uint16_t flags = packed->used_flags | (len ? VRING_DESC_F_WRITE : 0);
 
-    CHECK(virtq_is_in_flight(vq, chain->head));
-    virtq_in_flight_flip(vq, chain->head);
-    vq->in_flight_count--;
+    virtq_in_flight_end(vq, chain);
     if (vq->error)
         return;
     entry->id = chain->head;

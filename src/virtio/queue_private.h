@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <linux/virtio_ring.h>
 
+#include "base/check.h"
 #include "virtio/queue.h"
 
 enum { VIRTQ_BITMAP_BITS = 64 };
@@ -43,6 +44,21 @@ static inline bool virtq_is_in_flight(const struct virtq *vq, uint16_t head)
 static inline void virtq_in_flight_flip(struct virtq *vq, uint16_t head)
 {
     vq->in_flight[head / VIRTQ_BITMAP_BITS] ^= 1ULL << head % VIRTQ_BITMAP_BITS;
+}
+
+static inline void virtq_in_flight_begin(struct virtq *vq, const struct virtq_chain *chain)
+{
+    virtq_in_flight_flip(vq, chain->head);
+    vq->in_flight_count++;
+    vq->in_flight_slots += chain->slot_count;
+}
+
+static inline void virtq_in_flight_end(struct virtq *vq, const struct virtq_chain *chain)
+{
+    CHECK(virtq_is_in_flight(vq, chain->head));
+    virtq_in_flight_flip(vq, chain->head);
+    vq->in_flight_count--;
+    vq->in_flight_slots -= chain->slot_count;
 }
 
 /* ---- chains ---- */

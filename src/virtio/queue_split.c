@@ -1,7 +1,6 @@
 /* The split virtqueue (virtio 1.2, section 2.7): descriptor table, avail ring, used ring. */
 #include <string.h>
 
-#include "base/check.h"
 #include "virtio/queue_private.h"
 
 _Static_assert(sizeof(struct vring_desc) == 16, "2.7.5");
@@ -59,9 +58,11 @@ static const char *chain_walk(const struct virtq *vq, struct virtq_chain *chain)
     bool indirect = false; /* not to be told from the table: it may point at the queue itself */
     const char *error;
 
+    chain->slot_count = 0;
     for (;;) {
         struct vring_desc desc = desc_copy(&table[index]);
 
+        chain->slot_count += !indirect;
         if (unlikely(desc.flags & VRING_DESC_F_INDIRECT)) {
             if (!vq->indirect)
                 return "an indirect descriptor without VIRTIO_F_INDIRECT_DESC";
@@ -134,8 +135,7 @@ int virtq_split_pop(struct virtq *vq, struct virtq_chain *chain)
     if (vq->error)
         return -EINVAL;
     virtq_chain_end(chain);
-    virtq_in_flight_flip(vq, head);
-    vq->in_flight_count++;
+    virtq_in_flight_begin(vq, chain);
     split->avail_next++;
     return 1;
 }
@@ -145,9 +145,7 @@ void virtq_split_push(struct virtq *vq, const struct virtq_chain *chain, uint32_
     struct virtq_split *split = &vq->split;
     struct vring_used_elem *elem;
 
-    CHECK(virtq_is_in_flight(vq, chain->head));
-    virtq_in_flight_flip(vq, chain->head);
-    vq->in_flight_count--;
+    virtq_in_flight_end(vq, chain);
     if (vq->error)
         return;
     elem = &split->used->ring[split->used_next & (vq->size - 1)];

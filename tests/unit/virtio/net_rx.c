@@ -231,6 +231,39 @@ Test(virtio_net_rx, frame_larger_than_all_that_the_driver_can_give_is_dropped)
     first_is_dropped(MERGEABLE, 2, LARGE, SMALL);
 }
 
+/* It would be waited for what cannot come. */
+static void all_given(unsigned parts, bool indirect)
+{
+    enum { SIZE = 16, HUGE = 40000 };
+    struct fake_buffer buffers[SIZE];
+    struct net_rig rig;
+
+    rig_large(&rig, MERGEABLE, SIZE);
+    rig.rx->indirect = indirect;
+    for (unsigned i = 0; i < SIZE / (indirect ? 1 : parts); i++) {
+        struct fake_buffer pair[2];
+
+        buffers[i] = fake_buffer(rig.machine, USUAL_LEN);
+        pair[0] = net_part(buffers[i], 0, USUAL_LEN / parts);
+        pair[1] = net_part(buffers[i], USUAL_LEN / parts, USUAL_LEN - USUAL_LEN / parts);
+        fake_queue_add(rig.rx, pair, 0, (uint16_t)parts);
+    }
+    fake_queue_kick(rig.rx);
+    net_peer_send(&rig, HUGE, 1);
+    net_peer_send(&rig, SMALL, 2);
+    fake_machine_run(rig.machine, 50);
+    cr_assert(rig.rx->used->idx, "a frame waits for more than the ring has");
+    expect_frame(&rig, buffers, SMALL, 2);
+    net_rig_end(&rig);
+}
+
+Test(virtio_net_rx, driver_has_given_all_that_its_ring_holds_however_many_parts_a_buffer_has)
+{
+    all_given(1, false);
+    all_given(2, false);
+    all_given(2, true);
+}
+
 Test(virtio_net_rx, driver_that_adds_no_buffers_for_long_loses_the_frame_that_needs_them)
 {
     first_is_dropped(MERGEABLE, 256, LARGE, SMALL);
