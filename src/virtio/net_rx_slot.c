@@ -71,11 +71,12 @@ void net_rx_slot_read(struct net_rx_slot *slot, struct task *task, struct io_fil
 {
     struct iovec *iov = &slot->iov[slot->iov_first];
     uint32_t count = slot->iov_count;
+    uint64_t rest = slot->capacity < frame_max ? frame_max - slot->capacity : 0;
 
     CHECK_CMP(frame_max, <, (uint32_t)NET_RX_SPILL_SIZE);
     slot->direct = (uint32_t)u64_min(slot->capacity, UINT32_MAX);
-    if (slot->capacity <= frame_max)
-        iov[count++] = (struct iovec){slot->spill, frame_max + 1 - slot->capacity};
+    /* The byte more is reached by a frame that is larger than all of this, and was cut off. */
+    iov[count++] = (struct iovec){slot->spill, rest + 1};
     (waits ? op_readv : op_readv_nowait)(&slot->op, task, file, iov, count, UINT64_MAX);
 }
 

@@ -44,8 +44,8 @@ const struct virtq_chain *net_rx_slot_take(struct net_rx_slot *slot);
 void net_rx_slot_move(struct net_rx_slot *from, struct net_rx_slot *to);
 
 /*
- * Starts the read of a frame: up to `frame_max` bytes, or what the buffers take. A result beyond
- * both is a frame that was cut off. `waits`: until there is one.
+ * Starts the read of a frame: up to `frame_max` bytes, or what the buffers take if that is more. A
+ * result beyond both is a frame that was cut off. `waits`: until there is one.
  */
 void net_rx_slot_read(struct net_rx_slot *slot, struct task *task, struct io_file file,
                       uint32_t frame_max, bool waits);

@@ -290,6 +290,33 @@ Test(virtio_net_rx, frame_larger_than_its_only_buffer_is_not_cut_off)
     first_is_dropped(0, 256, USUAL_LEN + 1, USUAL_LEN);
 }
 
+/* The interface may have got a larger MTU than the guest was told. */
+Test(virtio_net_rx, frame_larger_than_expected_comes_whole_or_not_at_all)
+{
+    enum { LARGER = USUAL_LEN + 500 };
+    const uint64_t features[] = {0, MERGEABLE};
+
+    for (unsigned i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
+        struct fake_buffer buffers[3];
+        struct net_rig rig;
+
+        net_rig_start(&rig, features[i]);
+        for (unsigned k = 0; k < 3; k++) {
+            buffers[k] = fake_buffer(rig.machine, LARGER);
+            net_rx_post(&rig, buffers[k]);
+        }
+        fake_queue_kick(rig.rx);
+        net_peer_send(&rig, LARGER + 1, 1);
+        net_peer_send(&rig, LARGER, 2);
+        cr_assert_eq(fake_queue_wait(rig.rx), LARGER);
+        cr_assert(net_is_frame(buffers[0].host, LARGER, 2), "cut off");
+        net_peer_send(&rig, SMALL, 3);
+        cr_assert_eq(fake_queue_wait(rig.rx), SMALL);
+        cr_assert(net_is_frame(buffers[1].host, SMALL, 3));
+        net_rig_end(&rig);
+    }
+}
+
 Test(virtio_net_rx, hostile_12_reset_while_a_frame_waits_for_buffers)
 {
     struct fake_buffer buffers[2];
