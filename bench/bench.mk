@@ -75,13 +75,13 @@ bench-linux: build/ringvm
 
 # Instructions of each of its requests, on an emulated host that counts them: the same on any machine, whatever else it
 # does. Some minutes.
-$(O)/linux-requests: bench/linux-requests.c
+$(O)/linux-requests $(O)/linux-frames: $(O)/%: bench/%.c
 	@mkdir -p $(@D)
 	$(if $(Q),@echo LINK $@)
 	$(Q)$(CC) $(ALL_CFLAGS) -static -o $@ $<
 
 .PHONY: bench-instructions
-bench-instructions: build/ringvm build/release/linux-requests
+bench-instructions: build/ringvm
 	@mkdir -p build/bench
 	bench/linux-instructions $(ROUNDS_FLAG) --json build/bench/instructions.json
 	bench/unite.sh build/bench/guest.json $(GUEST_PARTS)
