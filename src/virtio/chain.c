@@ -30,7 +30,7 @@ static void iov_take(struct iovec **iov, uint16_t *count, uint8_t *into, const u
     }
 }
 
-bool virtq_chain_pull(struct virtq_chain *chain, void *buffer, uint32_t len)
+bool virtq_chain_pull_parts(struct virtq_chain *chain, void *buffer, uint32_t len)
 {
     if (len > chain->readable_len)
         return false;

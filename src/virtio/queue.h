@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 
 #include "base/compiler.h"
@@ -167,7 +168,8 @@ const char *virtq_error(const struct virtq *vq);
  */
 /* Takes `len` bytes off the front of the readable part into `buffer`: the one copy. False, with
  * nothing taken, when there are fewer. */
-must_check bool virtq_chain_pull(struct virtq_chain *chain, void *buffer, uint32_t len);
+static inline must_check bool virtq_chain_pull(struct virtq_chain *chain, void *buffer,
+                                               uint32_t len);
 /* Takes `len` bytes, which are there, off the front of the readable part. */
 void virtq_chain_skip(struct virtq_chain *chain, uint32_t len);
 /* Takes the last byte off the writable part; NULL when there is none. */
@@ -177,6 +179,21 @@ must_check uint8_t *virtq_chain_take_last(struct virtq_chain *chain);
 uint32_t virtq_chain_put(struct virtq_chain *chain, const void *buffer, uint32_t len);
 
 /* ---- what the functions above choose from ---- */
+
+must_check bool virtq_chain_pull_parts(struct virtq_chain *chain, void *buffer, uint32_t len);
+
+/* Most drivers give a header a buffer of its own; for a length that is constant this is a few
+ * moves then. */
+static inline bool virtq_chain_pull(struct virtq_chain *chain, void *buffer, uint32_t len)
+{
+    if (unlikely(!chain->readable_count || chain->readable->iov_len != len))
+        return virtq_chain_pull_parts(chain, buffer, len);
+    memcpy(buffer, chain->readable->iov_base, len);
+    chain->readable_len -= len;
+    chain->readable_count--;
+    chain->readable++;
+    return true;
+}
 
 must_check int virtq_split_pop(struct virtq *vq, struct virtq_chain *chain);
 must_check int virtq_packed_pop(struct virtq *vq, struct virtq_chain *chain);
