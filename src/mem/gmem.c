@@ -35,8 +35,8 @@ static int range_check(const struct gmem_range *range, uint64_t floor, struct er
     return 0;
 }
 
-/* Where parts of mappings become mappings, also this one may exceed the process's number of them:
- * then the address space stays taken. */
+/* ENOMEM: the kernel made one mapping of it and a neighbour, and the process has as many as it may,
+ * so it cannot be cut in two. Then the address space stays taken. */
 static void reservation_release(const struct reservation *reservation)
 {
     int ret = munmap(reservation->map, reservation->len);
