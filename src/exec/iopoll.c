@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/check.h"
 #include "exec/executor_internal.h"
 #include "exec/op.h"
 
@@ -51,9 +52,9 @@ int io_file_try_polled(int fd, void *buffer, uint32_t len)
     if (ret > 0) {
         do
             ret = io_uring_wait_cqe(&uring, &cqe);
-        while (ret == -EINTR); /* the buffer is the kernel's until it has answered */
-        if (ret == 0)
-            ret = cqe->res;
+        while (ret == -EINTR || ret == -EAGAIN || ret == -EBUSY);
+        CHECK_CMP(ret, ==, 0); /* the buffer is the kernel's until it has answered */
+        ret = cqe->res;
     }
     io_uring_queue_exit(&uring);
     return ret;

@@ -37,9 +37,8 @@
  * (cheaper). */
 struct io_file {
     int fd;
-    int slot; /* -1: not registered */
-    bool
-        waits; /* for the other end, though asked not to: reads and writes are on a worker thread */
+    int slot;   /* -1: not registered */
+    bool waits; /* for the other end, though asked not to: read and written by a worker thread */
     bool polls; /* its device is asked for the completions of reads and writes */
 };
 

@@ -328,19 +328,25 @@ static void message_eventfd_signal(void)
     cr_assert_eq(eventfd_write(fd, 1), 0);
 }
 
+/* A guest with a GICv2, and a message for it. */
+static void guest_open_gicv2(void)
+{
+    struct msi_chip msi;
+
+    guest_open(&guest, 1);
+    if (vm_gic(guest.vm) != VM_GIC_V2)
+        cr_skip_test("this machine's KVM has a newer interrupt controller than GICv2");
+    msi = vm_msi_chip(guest.vm);
+    cr_assert_eq(msi.ops->alloc(msi.chip, &message_vector), 0);
+    cr_assert_eq(msi.ops->route(msi.chip, message_vector, &message), 0);
+}
+
 Test(vcpu_aarch64, message_becomes_an_interrupt_of_gicv2)
 {
     void (*const ways[])(void) = {message_signal, message_eventfd_signal};
 
     for (size_t i = 0; i < array_count(ways); i++) {
-        struct msi_chip msi;
-
-        guest_open(&guest, 1);
-        if (vm_gic(guest.vm) != VM_GIC_V2)
-            cr_skip_test("this machine's KVM has a newer interrupt controller than GICv2");
-        msi = vm_msi_chip(guest.vm);
-        cr_assert_eq(msi.ops->alloc(msi.chip, &message_vector), 0);
-        cr_assert_eq(msi.ops->route(msi.chip, message_vector, &message), 0);
+        guest_open_gicv2();
         guest.on_read = ways[i];
         LOAD(await_message);
         guest_run(&guest);
@@ -352,14 +358,7 @@ Test(vcpu_aarch64, message_becomes_an_interrupt_of_gicv2)
 
 Test(vcpu_aarch64, message_of_the_old_guest_is_gone_after_a_reset_of_gicv2)
 {
-    struct msi_chip msi;
-
-    guest_open(&guest, 1);
-    if (vm_gic(guest.vm) != VM_GIC_V2)
-        cr_skip_test("this machine's KVM has a newer interrupt controller than GICv2");
-    msi = vm_msi_chip(guest.vm);
-    cr_assert_eq(msi.ops->alloc(msi.chip, &message_vector), 0);
-    cr_assert_eq(msi.ops->route(msi.chip, message_vector, &message), 0);
+    guest_open_gicv2();
     guest.on_read = message_eventfd_signal;
     LOAD(level_message);
     guest_run(&guest);
