@@ -134,7 +134,7 @@ static void queue_signal(struct virtio_queue *queue)
     if (!queue->spec->requests)
         return;
     now_ns = executor_now_ns(queue->device->context.executor);
-    moderation_signalled(&queue->moderation, count, now_ns);
+    moderation_signalled(&queue->moderation, count, queue->vq.in_flight_count, now_ns);
     window_ns = moderation_window_ns(&queue->moderation);
     /* The next requests of a busy driver are found at the window's end, without a kick. */
     if (window_ns && count > 1)
