@@ -7,8 +7,9 @@
 enum {
     SINGLES_TO_END_TRIAL = 4,
     SINGLES_TO_GIVE_UP = 8,
-    /* Trials may cost a guest this part of its time: one whose requests overlap, and one that seems
-     * to have one request at a time, for which there is nothing to be gained. */
+    /* What trials may cost: a part of the guest's time, where this part of its requests overlaps
+     * and where it seems to have one at a time, so that there is nothing to be gained. */
+    OVERLAPPING_PART = 8,
     SHARE_OVERLAPPING = 32,
     SHARE_ALONE = 2048,
     /* Who makes fewer than 250 requests a second has better things to save. */
@@ -31,9 +32,8 @@ static bool is_trial(const struct moderation *moderation)
 static void epoch_begin(struct moderation *moderation, uint64_t now_ns)
 {
     moderation->epoch_begin_ns = now_ns;
-    moderation->count = 0;
+    moderation->count = moderation->overlapping = moderation->interrupts = 0;
     moderation->single_count = 0;
-    moderation->overlaps = false;
 }
 
 static void trial_begin(struct moderation *moderation)
@@ -44,21 +44,22 @@ static void trial_begin(struct moderation *moderation)
     moderation->tried = moderation->next;
 }
 
-static void trial_end(struct moderation *moderation, bool won, uint64_t cost_ns)
+/* What the trial has cost: requests came later, or waited though they came no later. */
+static uint64_t trial_cost_ns(const struct moderation *moderation, uint64_t elapsed_ns)
+{
+    uint64_t expected_ns = (uint64_t)moderation->count * moderation->base_ns;
+    uint64_t delay_ns = elapsed_ns > expected_ns ? elapsed_ns - expected_ns : 0;
+
+    return u64_max(delay_ns, moderation->interrupts * moderation_window_ns(moderation));
+}
+
+static void trial_end(struct moderation *moderation, bool won, uint64_t elapsed_ns)
 {
     if (won)
         moderation->settled = moderation->tried;
     else
-        moderation->budget_ns -= (int64_t)cost_ns;
+        moderation->budget_ns -= (int64_t)trial_cost_ns(moderation, elapsed_ns);
     moderation->tried = moderation->settled;
-}
-
-/* How much longer the epoch took than with the settled window. */
-static uint64_t delay_ns(const struct moderation *moderation, uint64_t elapsed_ns)
-{
-    uint64_t expected_ns = (uint64_t)moderation->count * moderation->base_ns;
-
-    return elapsed_ns > expected_ns ? elapsed_ns - expected_ns : 0;
 }
 
 /* A longer window has to be worth an eighth; a shorter one only has to do as well. */
@@ -71,16 +72,20 @@ static bool is_better(const struct moderation *moderation, uint64_t ns)
 
 static void epoch_end(struct moderation *moderation, uint64_t elapsed_ns)
 {
+    bool overlaps = OVERLAPPING_PART * moderation->overlapping >= moderation->count;
     uint64_t ns = elapsed_ns / moderation->count;
 
     if (is_trial(moderation)) {
-        trial_end(moderation, is_better(moderation, ns), delay_ns(moderation, elapsed_ns));
+        trial_end(moderation, is_better(moderation, ns), elapsed_ns);
         return;
     }
-    moderation->base_ns = (uint32_t)u64_min(ns, UINT32_MAX);
-    moderation->budget_ns +=
-        (int64_t)(elapsed_ns / (moderation->overlaps ? SHARE_OVERLAPPING : SHARE_ALONE));
-    if (moderation->budget_ns >= 0 && ns <= WORTH_NS_MAX) {
+    if (ns > WORTH_NS_MAX) {
+        moderation->settled = moderation->tried = 0;
+        return;
+    }
+    moderation->base_ns = (uint32_t)ns;
+    moderation->budget_ns += (int64_t)(elapsed_ns / (overlaps ? SHARE_OVERLAPPING : SHARE_ALONE));
+    if (moderation->budget_ns >= 0) {
         moderation->budget_ns = 0;
         trial_begin(moderation);
     }
@@ -89,18 +94,20 @@ static void epoch_end(struct moderation *moderation, uint64_t elapsed_ns)
 /* The window is as good as none. */
 static bool gathers_nothing(const struct moderation *moderation)
 {
+    bool is_short = is_trial(moderation) && moderation->single_count == moderation->count;
+
     return moderation->tried &&
-           moderation->single_count >=
-               (is_trial(moderation) ? SINGLES_TO_END_TRIAL : SINGLES_TO_GIVE_UP);
+           moderation->single_count >= (is_short ? SINGLES_TO_END_TRIAL : SINGLES_TO_GIVE_UP);
 }
 
-static void window_give_up(struct moderation *moderation)
+static void window_give_up(struct moderation *moderation, uint64_t elapsed_ns)
 {
-    if (is_trial(moderation))
-        trial_end(moderation, false,
-                  (uint64_t)moderation->single_count * windows_ns[moderation->tried]);
-    else
-        moderation->settled = moderation->tried = 0;
+    if (is_trial(moderation)) {
+        trial_end(moderation, false, elapsed_ns);
+        return;
+    }
+    moderation->budget_ns -= (int64_t)(moderation->single_count * moderation_window_ns(moderation));
+    moderation->settled = moderation->tried = 0;
 }
 
 /* The trial is so bad that its end need not be awaited. */
@@ -110,26 +117,33 @@ static bool is_hopeless(const struct moderation *moderation, uint64_t elapsed_ns
            elapsed_ns > MODERATION_EPOCH_NS;
 }
 
+static void interrupt_count(struct moderation *moderation, uint32_t count, uint32_t in_flight)
+{
+    moderation->count += count;
+    moderation->overlapping += count > 1 || in_flight ? count : 0;
+    moderation->interrupts++;
+}
+
 void moderation_signalled(struct moderation *moderation, uint32_t count, uint32_t in_flight,
                           uint64_t now_ns)
 {
     uint64_t gap_ns = now_ns - moderation->last_ns;
-    uint64_t elapsed_ns = now_ns - moderation->epoch_begin_ns;
+    uint64_t elapsed_ns;
 
     moderation->last_ns = now_ns;
-    if (gap_ns > MODERATION_IDLE_NS) {
-        epoch_begin(moderation, now_ns);
-        return;
-    }
-    moderation->count += count;
     moderation->single_count = count == 1 ? moderation->single_count + 1 : 0;
-    moderation->overlaps |= count > 1 || in_flight;
+    /* A pause, and what ended it, are no part of the epoch. */
+    if (gap_ns > MODERATION_IDLE_NS)
+        moderation->epoch_begin_ns += gap_ns;
+    else
+        interrupt_count(moderation, count, in_flight);
+    elapsed_ns = now_ns - moderation->epoch_begin_ns;
     if (gathers_nothing(moderation))
-        window_give_up(moderation);
+        window_give_up(moderation, elapsed_ns);
     else if (moderation->count >= MODERATION_EPOCH && elapsed_ns >= MODERATION_EPOCH_NS)
         epoch_end(moderation, elapsed_ns);
     else if (is_hopeless(moderation, elapsed_ns))
-        trial_end(moderation, false, delay_ns(moderation, elapsed_ns));
+        trial_end(moderation, false, elapsed_ns);
     else
         return;
     epoch_begin(moderation, now_ns);

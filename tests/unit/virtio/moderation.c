@@ -18,7 +18,7 @@ struct guest {
     uint64_t interrupts;
 };
 
-enum { LATE_LOOK = 5 };
+enum { LATE_LOOK = 5, SINGLES = 4 };
 
 /*
  * The guest makes requests up to its depth, each done once the device looks: at a kick, or at the
@@ -163,9 +163,17 @@ Test(moderation, trials_cost_who_has_one_request_at_a_time_next_to_nothing)
     cr_assert_leq(per_request_ns(&guest, 20 * NS_PER_S), 9000 + 9000 / 1024);
 }
 
-/* Requests that take `ns` each, or `waiting_ns` with a window; how many there are with one. */
-static uint64_t requests_run(struct moderation *moderation, uint64_t count, uint64_t ns,
-                             uint64_t waiting_ns)
+/* How interrupts come to a moderation: so many requests each, so long after one another. */
+struct pattern {
+    uint64_t ns;
+    uint64_t waiting_ns; /* with a window */
+    uint32_t requests, waiting_requests;
+    uint32_t in_flight;
+};
+
+/* So many interrupts; how many of them with a window. */
+static uint64_t pattern_run(struct moderation *moderation, const struct pattern *pattern,
+                            uint64_t count)
 {
     uint64_t now_ns = moderation->last_ns, waits = 0;
 
@@ -173,41 +181,115 @@ static uint64_t requests_run(struct moderation *moderation, uint64_t count, uint
         bool waits_now = moderation_window_ns(moderation) != 0;
 
         waits += waits_now;
-        now_ns += waits_now ? waiting_ns : ns;
-        moderation_signalled(moderation, 2, 30, now_ns);
+        now_ns += waits_now ? pattern->waiting_ns : pattern->ns;
+        moderation_signalled(moderation, waits_now ? pattern->waiting_requests : pattern->requests,
+                             pattern->in_flight, now_ns);
     }
     return waits;
 }
 
-/* Also after a long time in which they were for nothing, but cost nothing. */
+static struct moderation moderation_at(uint64_t now_ns)
+{
+    return (struct moderation){.epoch_begin_ns = now_ns, .last_ns = now_ns};
+}
+
+/* Where requests come at a rate of their own, waiting costs nobody but them; then it costs all,
+ * also when there was little to be paid for before. */
 Test(moderation, what_trials_cost_is_bounded)
 {
-    struct moderation moderation = {.last_ns = NS_PER_S};
+    const struct pattern unmoved = {10 * NS_PER_US, 10 * NS_PER_US, 2, 2, 30};
+    const struct pattern cheap = {NS_PER_MS, NS_PER_MS, 1, 1, 30};
+    const struct pattern slower = {10 * NS_PER_US, 20 * NS_PER_US, 2, 2, 30};
+    struct moderation moderation = moderation_at(NS_PER_S);
     const uint64_t count = 1000000;
     uint64_t waits;
 
-    (void)requests_run(&moderation, 10 * count, 10 * NS_PER_US, 10 * NS_PER_US);
-    waits = requests_run(&moderation, count, 10 * NS_PER_US, 20 * NS_PER_US);
+    waits = pattern_run(&moderation, &unmoved, 10 * count);
     cr_assert_gt(waits, 0);
-    cr_assert_leq(waits, count / 16);
+    cr_assert_leq(waits, 10 * count / 16);
+    (void)pattern_run(&moderation, &cheap, count);
+    waits = pattern_run(&moderation, &slower, count / 20);
+    cr_assert_gt(waits, 0);
+    cr_assert_leq(waits, count / 20 / 16);
 }
 
-Test(moderation, nothing_is_tried_where_there_is_little_to_save)
+/* A trial of a shorter window, or of none, lets requests come later. */
+Test(moderation, what_trials_of_short_windows_cost_is_bounded)
 {
-    struct moderation moderation = {.last_ns = NS_PER_S};
+    const struct pattern pattern = {100 * NS_PER_US, 20 * NS_PER_US, 2, 2, 30};
+    struct moderation moderation = moderation_at(NS_PER_S);
+    const uint64_t count = 100000;
 
-    cr_assert_eq(requests_run(&moderation, 10000, 9 * NS_PER_MS, 9 * NS_PER_MS), 0);
+    (void)pattern_run(&moderation, &pattern, count);
+    cr_assert_neq(moderation.settled, 0);
+    cr_assert_geq(pattern_run(&moderation, &pattern, count), count - count / 64);
 }
 
-/* One interrupt after a pause of a second says nothing about the window. */
-Test(moderation, nothing_is_learnt_from_a_pause)
+/* In the time in which one that is alone tries nothing more. */
+static uint64_t waits_after_a_failure(uint32_t in_flight)
 {
-    struct moderation moderation = {0};
-    uint64_t now_ns = NS_PER_S;
+    const struct pattern pattern = {20 * NS_PER_US, 20 * NS_PER_US, 1, 1, in_flight};
+    struct moderation moderation = moderation_at(NS_PER_S);
 
-    for (int i = 0; i < 10 * MODERATION_EPOCH; i++) {
-        now_ns += MODERATION_IDLE_NS + 1;
-        moderation_signalled(&moderation, 1, 0, now_ns);
-        cr_assert_eq(moderation_window_ns(&moderation), 0);
+    moderation.budget_ns = -(int64_t)NS_PER_MS;
+    return pattern_run(&moderation, &pattern, NS_PER_S / (20 * NS_PER_US));
+}
+
+Test(moderation, requests_that_overlap_are_worth_more_trials)
+{
+    cr_assert_eq(waits_after_a_failure(0), 0);
+    cr_assert_gt(waits_after_a_failure(31), 0);
+}
+
+Test(moderation, nothing_waits_where_there_is_little_to_save)
+{
+    const struct pattern pattern = {10 * NS_PER_MS, 11 * NS_PER_MS, 2, 2, 0};
+    struct moderation moderation = moderation_at(NS_PER_S);
+
+    cr_assert_eq(pattern_run(&moderation, &pattern, 10000), 0);
+    moderation.settled = moderation.tried = 4;
+    cr_assert_leq(pattern_run(&moderation, &pattern, 1000), MODERATION_EPOCH);
+}
+
+/* Bursts with something in between that is alone. */
+Test(moderation, a_few_that_are_alone_do_not_end_a_trial_that_gathers)
+{
+    struct moderation moderation = {.base_ns = 500 * NS_PER_US, .tried = 3};
+    const struct pattern burst = {.waiting_ns = NS_PER_MS, .waiting_requests = 8};
+    const struct pattern alone = {.waiting_ns = NS_PER_MS, .waiting_requests = 1};
+
+    for (int i = 0; i < 8; i++) {
+        (void)pattern_run(&moderation, &burst, 1);
+        (void)pattern_run(&moderation, &alone, SINGLES);
     }
+    cr_assert_eq(moderation.settled, 3);
+}
+
+/* Nobody takes the time of a pause for that of requests; but whoever is alone does not wait for
+ * ever because there is a pause each time. */
+Test(moderation, pauses_end_no_epoch_and_keep_no_window)
+{
+    const struct pattern pauses = {MODERATION_IDLE_NS + 1, MODERATION_IDLE_NS + 1, 1, 1, 0};
+    struct moderation moderation = {0};
+
+    cr_assert_eq(pattern_run(&moderation, &pauses, 10UL * MODERATION_EPOCH), 0);
+    moderation.tried = 4;
+    moderation.base_ns = 100 * NS_PER_US;
+    cr_assert_leq(pattern_run(&moderation, &pauses, 100), 4);
+    moderation.settled = moderation.tried = 4;
+    cr_assert_leq(pattern_run(&moderation, &pauses, 100), 8);
+}
+
+/* Fewer than an epoch has in each burst. */
+Test(moderation, bursts_with_pauses_in_between_are_learnt_from)
+{
+    const struct pattern burst = {300 * NS_PER_US, 800 * NS_PER_US, 2, 8, 0};
+    const struct pattern pause = {NS_PER_S, NS_PER_S, 2, 2, 0};
+    struct moderation moderation = moderation_at(NS_PER_S);
+
+    for (int i = 0; i < 100; i++) {
+        (void)pattern_run(&moderation, &pause, 1);
+        (void)pattern_run(&moderation, &burst, 4);
+    }
+    cr_assert_neq(moderation.settled, 0);
 }
