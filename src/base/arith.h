@@ -21,6 +21,12 @@ static inline bool is_power_of_two(uint64_t value)
     return value && !(value & (value - 1));
 }
 
+/* The smallest power of two that is no smaller; `value` is 2 to 2^63. */
+static inline uint64_t power_of_two_up(uint64_t value)
+{
+    return 1ULL << (64 - __builtin_clzll(value - 1));
+}
+
 /* `alignment` is a power of two. align_up wraps to 0 at the top of the range. */
 static inline uint64_t align_down(uint64_t value, uint64_t alignment)
 {

@@ -108,6 +108,8 @@ struct pci_root_config {
 
 must_check int pci_root_create(struct pci_root **out, const struct pci_root_config *config,
                                struct err *err);
+/* Whether there is a window for I/O BARs. */
+bool pci_root_has_ports(const struct pci_root *root);
 /* Functions are removed first. NULL is allowed. */
 void pci_root_destroy(struct pci_root *root);
 /* The host bridge and the address register as after pci_root_create; functions reset themselves. */

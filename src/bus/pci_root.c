@@ -145,6 +145,11 @@ int pci_root_create(struct pci_root **out, const struct pci_root_config *config,
     return 0;
 }
 
+bool pci_root_has_ports(const struct pci_root *root)
+{
+    return root->config.port_bus && root->config.io_len;
+}
+
 void pci_root_destroy(struct pci_root *root)
 {
     if (!root)

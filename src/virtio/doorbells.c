@@ -28,24 +28,27 @@ int virtio_doorbells_open(struct virtio_doorbells *doorbells, const struct virti
 void virtio_doorbells_close(struct virtio_doorbells *doorbells)
 {
     for (uint16_t i = 0; i < doorbells->count; i++) {
-        virtio_doorbells_set(doorbells, i, NULL);
+        virtio_doorbells_set(doorbells, VIRTIO_DOORBELL_MEMORY, i, NULL);
+        virtio_doorbells_set(doorbells, VIRTIO_DOORBELL_PORT, i, NULL);
         close(doorbells->fds[i]);
     }
     doorbells->count = 0;
 }
 
-void virtio_doorbells_set(struct virtio_doorbells *doorbells, uint16_t index,
-                          const struct doorbell *where)
+void virtio_doorbells_set(struct virtio_doorbells *doorbells, enum virtio_doorbell_kind kind,
+                          uint16_t index, const struct doorbell *where)
 {
     const struct doorbell_chip *chip = &doorbells->chip;
-    struct doorbell *doorbell = &doorbells->doorbells[index];
+    struct doorbell *doorbell = &doorbells->doorbells[kind][index];
+    bool *is_added = &doorbells->is_added[kind][index];
 
-    if (doorbells->is_added[index])
+    if (*is_added)
         chip->ops->remove(chip->chip, doorbell);
-    doorbells->is_added[index] = false;
+    *is_added = false;
     if (!where || !chip->ops)
         return;
     *doorbell = *where;
+    doorbell->is_port = kind == VIRTIO_DOORBELL_PORT;
     doorbell->eventfd = doorbells->fds[index];
-    doorbells->is_added[index] = chip->ops->add(chip->chip, doorbell) == 0;
+    *is_added = chip->ops->add(chip->chip, doorbell) == 0;
 }

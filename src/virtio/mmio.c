@@ -210,7 +210,7 @@ static void doorbells_add(struct virtio_mmio *mmio)
             .value = i,
         };
 
-        virtio_doorbells_set(&mmio->doorbells, i, &doorbell);
+        virtio_doorbells_set(&mmio->doorbells, VIRTIO_DOORBELL_MEMORY, i, &doorbell);
     }
 }
 

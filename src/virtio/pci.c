@@ -77,11 +77,35 @@ static enum bus_verdict bar_range_access(struct bus_range *range, struct bus_acc
 
 static const struct bus_range_ops bar_range_ops = {.access = bar_range_access};
 
+static void port_access(struct virtio_pci *pci, struct bus_access *access)
+{
+    if (access->is_write)
+        virtio_pci_notify(pci, access->offset);
+    else
+        access->value = 0;
+}
+
+static enum bus_verdict port_range_access(struct bus_range *range, struct bus_access *access)
+{
+    port_access(container_of(range, struct virtio_pci, function.bars[PCI_PORT_BAR].range), access);
+    return BUS_DONE;
+}
+
+static const struct bus_range_ops port_range_ops = {.access = port_range_access};
+
 /* ---- configuration space ---- */
 
+static void bar_access(struct virtio_pci *pci, uint8_t bar, struct bus_access *access)
+{
+    if (bar == PCI_PORT_BAR)
+        port_access(pci, access);
+    else
+        virtio_pci_bar_access(pci, access, false);
+}
+
 /*
- * The PCI_CFG window (4.1.4.9): an access to pci_cfg_data is an access to the PCI_BAR, as far as
- * the driver's choice of PCI_BAR, offset and length is a possible one. Config accesses cannot wait,
+ * The PCI_CFG window (4.1.4.9): an access to pci_cfg_data is an access to a BAR, as far as the
+ * driver's choice of BAR, offset and length is a possible one. Config accesses cannot wait,
  * so a reset through here is answered before it is done; the driver polls the status.
  */
 static bool window_access(struct virtio_pci *pci, uint32_t offset, struct bus_access *access)
@@ -100,9 +124,10 @@ static bool window_access(struct virtio_pci *pci, uint32_t offset, struct bus_ac
         .size = access->size,
         .is_write = access->is_write,
     };
-    if (offset == data && cap.bar == PCI_BAR && cap.length == access->size && cap.length <= 4 &&
-        cap.offset % access->size == 0 && cap.offset < PCI_BAR_SIZE)
-        virtio_pci_bar_access(pci, &inner, false);
+    if (offset == data && cap.length == access->size && cap.length <= 4 &&
+        cap.offset % access->size == 0 && cap.bar < PCI_BAR_COUNT &&
+        cap.offset < pci->function.bars[cap.bar].size)
+        bar_access(pci, cap.bar, &inner);
     access->value = inner.value;
     return true;
 }
@@ -123,14 +148,18 @@ static bool config_access(struct pci_function *function, uint32_t offset, struct
 static void doorbells_move(struct pci_function *function, unsigned bar)
 {
     struct virtio_pci *pci = container_of(function, struct virtio_pci, function);
-    const struct pci_bar *notify = &function->bars[PCI_BAR];
+    bool is_port = bar == PCI_PORT_BAR;
+    const struct pci_bar *notify = &function->bars[bar];
 
-    for (uint16_t i = 0; bar == PCI_BAR && i < pci->device->queue_count; i++) {
+    for (uint16_t i = 0; i < pci->device->queue_count; i++) {
         const struct doorbell doorbell = {
-            .addr = notify->range.base + PCI_NOTIFY_OFFSET + i * PCI_NOTIFY_MULTIPLIER,
+            .addr =
+                notify->range.base + (is_port ? 0 : PCI_NOTIFY_OFFSET) + i * PCI_NOTIFY_MULTIPLIER,
         };
 
-        virtio_doorbells_set(&pci->doorbells, i, notify->decoded ? &doorbell : NULL);
+        virtio_doorbells_set(&pci->doorbells,
+                             is_port ? VIRTIO_DOORBELL_PORT : VIRTIO_DOORBELL_MEMORY, i,
+                             notify->decoded ? &doorbell : NULL);
     }
 }
 
@@ -169,14 +198,14 @@ static uint32_t class_code(uint16_t id)
 }
 
 /* 4.1.4: one vendor capability per structure. */
-static int capability_add(struct virtio_pci *pci, uint8_t cfg_type, uint32_t offset,
+static int capability_add(struct virtio_pci *pci, uint8_t cfg_type, uint8_t bar, uint32_t offset,
                           uint32_t length)
 {
     union {
         struct virtio_pci_cap cap;
         struct virtio_pci_notify_cap notify;
         struct virtio_pci_cfg_cap window;
-    } body = {.cap = {.cfg_type = cfg_type, .bar = PCI_BAR, .offset = offset, .length = length}};
+    } body = {.cap = {.cfg_type = cfg_type, .bar = bar, .offset = offset, .length = length}};
     union {
         struct virtio_pci_cap cap;
         uint8_t bytes[sizeof(body)];
@@ -200,23 +229,49 @@ static int capability_add(struct virtio_pci *pci, uint8_t cfg_type, uint32_t off
     return ret;
 }
 
+static uint32_t notify_length(const struct virtio_device *device)
+{
+    return (uint32_t)device->queue_count * PCI_NOTIFY_MULTIPLIER;
+}
+
 static int capabilities_add(struct virtio_pci *pci)
 {
     const struct virtio_device *device = pci->device;
+    uint32_t notify_len = notify_length(device);
     int ret;
 
-    ret = capability_add(pci, VIRTIO_PCI_CAP_COMMON_CFG, PCI_COMMON_OFFSET,
+    ret = capability_add(pci, VIRTIO_PCI_CAP_COMMON_CFG, PCI_BAR, PCI_COMMON_OFFSET,
                          sizeof(struct virtio_pci_common_cfg));
     if (!ret)
-        ret = capability_add(pci, VIRTIO_PCI_CAP_ISR_CFG, PCI_ISR_OFFSET, 1);
+        ret = capability_add(pci, VIRTIO_PCI_CAP_ISR_CFG, PCI_BAR, PCI_ISR_OFFSET, 1);
     if (!ret && device->config_len)
-        ret = capability_add(pci, VIRTIO_PCI_CAP_DEVICE_CFG, PCI_DEVICE_OFFSET, device->config_len);
+        ret = capability_add(pci, VIRTIO_PCI_CAP_DEVICE_CFG, PCI_BAR, PCI_DEVICE_OFFSET,
+                             device->config_len);
+    /* A driver takes the first that it can use. */
+    if (!ret && pci_root_has_ports(pci->root))
+        ret = capability_add(pci, VIRTIO_PCI_CAP_NOTIFY_CFG, PCI_PORT_BAR, 0, notify_len);
     if (!ret)
-        ret = capability_add(pci, VIRTIO_PCI_CAP_NOTIFY_CFG, PCI_NOTIFY_OFFSET,
-                             device->queue_count * PCI_NOTIFY_MULTIPLIER);
+        ret =
+            capability_add(pci, VIRTIO_PCI_CAP_NOTIFY_CFG, PCI_BAR, PCI_NOTIFY_OFFSET, notify_len);
     if (!ret)
-        ret = capability_add(pci, VIRTIO_PCI_CAP_PCI_CFG, 0, 0);
+        ret = capability_add(pci, VIRTIO_PCI_CAP_PCI_CFG, 0, 0, 0);
     return ret;
+}
+
+static void bars_describe(struct virtio_pci *pci)
+{
+    pci->function.bars[PCI_BAR] = (struct pci_bar){
+        .range = {.ops = &bar_range_ops, .name = pci->device->name},
+        .size = PCI_BAR_SIZE,
+        .type = PCI_BAR_MEM32,
+    };
+    if (!pci_root_has_ports(pci->root))
+        return;
+    pci->function.bars[PCI_PORT_BAR] = (struct pci_bar){
+        .range = {.ops = &port_range_ops, .name = pci->device->name},
+        .size = power_of_two_up(notify_length(pci->device)),
+        .type = PCI_BAR_IO,
+    };
 }
 
 int virtio_pci_create(struct virtio_pci **out, struct virtio_device *device,
@@ -240,11 +295,7 @@ int virtio_pci_create(struct virtio_pci **out, struct virtio_device *device,
         .revision_id = 1,
         .has_intx = true,
     };
-    pci->function.bars[PCI_BAR] = (struct pci_bar){
-        .range = {.ops = &bar_range_ops, .name = device->name},
-        .size = PCI_BAR_SIZE,
-        .type = PCI_BAR_MEM32,
-    };
+    bars_describe(pci);
     ret = virtio_doorbells_open(&pci->doorbells, device, config->doorbells, err);
     if (ret)
         goto fail_pci;

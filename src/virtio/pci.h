@@ -1,12 +1,14 @@
 /*
  * The PCI transport (virtio 1.2, section 4.1, modern only): one BAR with the common, ISR, device
- * and notification structures and the MSI-X table, plus the PCI_CFG window. MSI-X with a vector per
+ * and notification structures and the MSI-X table, plus the PCI_CFG window. Where there are ports,
+ * a second BAR has the notifications once more, and is named first (4.1.4): KVM need not look at
+ * the guest's instruction to know what it wrote to a port. MSI-X with a vector per
  * queue and one for the configuration; INTx with the ISR byte where the driver has no MSI-X. Each
  * queue's notify address rings an eventfd through the doorbell chip; where there is none, the write
  * arrives as an access.
  *
  * Layout of BAR 0, 32 KiB, 32-bit: 0x0000 common, 0x1000 ISR, 0x2000 device, 0x3000 notify
- * (4 bytes a queue), 0x4000 MSI-X table, 0x4800 pending bits.
+ * (4 bytes a queue), 0x4000 MSI-X table, 0x4800 pending bits. BAR 1, ports: notify.
  *
  * Executor thread, or before it runs.
  */

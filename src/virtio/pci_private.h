@@ -4,9 +4,10 @@
 #include "virtio/doorbells.h"
 #include "virtio/pci.h"
 
-/* The one BAR: a page for each structure, then MSI-X. */
+/* The BAR that has everything: a page for each structure, then MSI-X. */
 enum {
     PCI_BAR = 0,
+    PCI_PORT_BAR = 1, /* notifications once more, where there are ports */
     PCI_BAR_SIZE = 0x8000,
     PCI_COMMON_OFFSET = 0x0000,
     PCI_ISR_OFFSET = 0x1000,
@@ -29,8 +30,11 @@ struct virtio_pci {
     void *stopped_arg;
 };
 
+/* A write at `offset` of the notifications: the address says which queue; the value is the same
+ * number (4.1.5.2). */
+void virtio_pci_notify(struct virtio_pci *pci, uint64_t offset);
 /*
- * An access inside the BAR; access->offset is from its start. `may_defer`: the answer to a reset
+ * An access inside the PCI_BAR; access->offset is from its start. `may_defer`: the answer to a reset
  * may come later (BUS_DEFER).
  */
 enum bus_verdict virtio_pci_bar_access(struct virtio_pci *pci, struct bus_access *access,

@@ -185,6 +185,13 @@ static uint64_t region_read(struct virtio_pci *pci, uint64_t base, uint32_t offs
     return 0;
 }
 
+void virtio_pci_notify(struct virtio_pci *pci, uint64_t offset)
+{
+    if (offset % PCI_NOTIFY_MULTIPLIER == 0 &&
+        offset / PCI_NOTIFY_MULTIPLIER < VIRTIO_QUEUE_COUNT_MAX)
+        virtio_device_notify(pci->device, (uint16_t)(offset / PCI_NOTIFY_MULTIPLIER));
+}
+
 static enum bus_verdict region_write(struct virtio_pci *pci, uint64_t base, uint32_t offset,
                                      struct bus_access *access, bool may_defer)
 {
@@ -195,10 +202,7 @@ static enum bus_verdict region_write(struct virtio_pci *pci, uint64_t base, uint
         virtio_device_config_write(pci->device, offset, &access->value, access->size);
         break;
     case PCI_NOTIFY_OFFSET:
-        /* The address says which queue; the value is the same number (4.1.5.2). */
-        if (offset % PCI_NOTIFY_MULTIPLIER == 0 &&
-            offset / PCI_NOTIFY_MULTIPLIER < VIRTIO_QUEUE_COUNT_MAX)
-            virtio_device_notify(pci->device, offset / PCI_NOTIFY_MULTIPLIER);
+        virtio_pci_notify(pci, offset);
         break;
     }
     return BUS_DONE;

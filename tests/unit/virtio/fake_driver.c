@@ -175,6 +175,11 @@ static void vendor_capability_take(struct fake_driver *driver, uint16_t at)
     uint8_t type = fake_driver_config_read(driver, at + 3, 1);
 
     cr_assert_lt(type, FAKE_PCI_CFG_TYPE_COUNT);
+    if (type == VIRTIO_PCI_CAP_NOTIFY_CFG && fake_driver_config_read(driver, at + 4, 1) != 0) {
+        cr_assert_eq(driver->cap[type], 0, "a driver takes the first, which is to be the port");
+        driver->port_cap = at;
+        return;
+    }
     cr_assert_eq(driver->cap[type], 0, "one capability per structure");
     driver->cap[type] = at;
     driver->offset[type] = fake_driver_config_read(driver, at + 8, 4);

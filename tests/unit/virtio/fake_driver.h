@@ -64,6 +64,8 @@ struct fake_machine {
 };
 
 struct fake_machine *fake_machine_create(void);
+/* With a window for I/O BARs. */
+struct fake_machine *fake_machine_create_with_ports(void);
 struct msi_chip fake_machine_msi(struct fake_machine *machine);
 struct doorbell_chip fake_machine_doorbells(struct fake_machine *machine);
 struct irq_line fake_machine_mmio_line(struct fake_machine *machine);
@@ -77,6 +79,9 @@ void fake_machine_run(struct fake_machine *machine, unsigned turns);
 /* A bus access as a vCPU makes it; runs the executor until it is answered. */
 uint64_t fake_mmio_read(struct fake_machine *machine, uint64_t addr, uint8_t size);
 void fake_mmio_write(struct fake_machine *machine, uint64_t addr, uint8_t size, uint64_t value);
+uint64_t fake_machine_port_read(struct fake_machine *machine, uint64_t addr, uint8_t size);
+void fake_machine_port_write(struct fake_machine *machine, uint64_t addr, uint8_t size,
+                             uint64_t value);
 
 struct fake_buffer {
     gpa_t addr;
@@ -130,6 +135,7 @@ struct fake_driver {
     uint32_t offset[FAKE_PCI_CFG_TYPE_COUNT]; /* of each structure in the BAR */
     uint32_t length[FAKE_PCI_CFG_TYPE_COUNT];
     uint32_t notify_multiplier;
+    uint16_t port_cap; /* config offset of the capability of notifications by ports; 0: none */
     uint16_t msix_cap;
     uint16_t queue_count;
     struct fake_queue queues[FAKE_QUEUE_COUNT_MAX];

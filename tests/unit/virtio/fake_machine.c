@@ -126,7 +126,8 @@ static void doorbell_remove(void *chip, const struct doorbell *doorbell)
     struct fake_machine *machine = chip;
 
     for (size_t i = 0; i < array_count(machine->doorbells); i++) {
-        if (machine->doorbells[i].eventfd == doorbell->eventfd) {
+        if (machine->doorbells[i].eventfd == doorbell->eventfd &&
+            machine->doorbells[i].is_port == doorbell->is_port) {
             cr_assert_eq(machine->doorbells[i].addr, doorbell->addr);
             machine->doorbells[i].eventfd = -1;
             return;
@@ -145,7 +146,7 @@ struct doorbell_chip fake_machine_doorbells(struct fake_machine *machine)
     return (struct doorbell_chip){.ops = &doorbell_ops, .chip = machine};
 }
 
-struct fake_machine *fake_machine_create(void)
+static struct fake_machine *machine_create(bool has_ports)
 {
     const struct gmem_range ranges[] = {
         {{0}, FAKE_RAM_LOW_SIZE},
@@ -175,6 +176,8 @@ struct fake_machine *fake_machine_create(void)
         .ecam_len = ECAM_LEN,
         .mem32_base = MMIO_BASE,
         .mem32_len = MMIO_LEN,
+        .io_base = 0x1000,
+        .io_len = has_ports ? 0xf000 : 0,
     };
     for (uint32_t i = 0; i < array_count(pci.intx); i++)
         pci.intx[i] = (struct irq_line){.ops = &intx_ops, .chip = machine, .gsi = i};
@@ -188,6 +191,16 @@ struct fake_machine *fake_machine_create(void)
     };
     machine->alloc_next = 0x1000;
     return machine;
+}
+
+struct fake_machine *fake_machine_create(void)
+{
+    return machine_create(false);
+}
+
+struct fake_machine *fake_machine_create_with_ports(void)
+{
+    return machine_create(true);
 }
 
 void fake_machine_destroy(struct fake_machine *machine)
@@ -285,24 +298,25 @@ static bool access_is_complete(void *arg)
     return ((struct vcpu_access *)arg)->completed;
 }
 
-static uint64_t bus_do(struct fake_machine *machine, struct vcpu_access *vcpu)
+static uint64_t bus_do(struct fake_machine *machine, struct bus *bus, struct vcpu_access *vcpu)
 {
     vcpu->access.complete = access_completed;
-    if (bus_dispatch(machine->mmio_bus, &vcpu->access) == BUS_DEFER)
+    if (bus_dispatch(bus, &vcpu->access) == BUS_DEFER)
         fake_machine_run_until(machine, access_is_complete, vcpu);
     else
         cr_assert_not(vcpu->completed, "answered twice");
     return vcpu->access.value;
 }
 
-uint64_t fake_mmio_read(struct fake_machine *machine, uint64_t addr, uint8_t size)
+static uint64_t bus_read(struct fake_machine *machine, struct bus *bus, uint64_t addr, uint8_t size)
 {
     struct vcpu_access vcpu = {.access = {.addr = addr, .size = size, .value = UINT64_MAX}};
 
-    return bus_do(machine, &vcpu) & (size < 8 ? (1ULL << 8 * size) - 1 : UINT64_MAX);
+    return bus_do(machine, bus, &vcpu) & (size < 8 ? (1ULL << 8 * size) - 1 : UINT64_MAX);
 }
 
-void fake_mmio_write(struct fake_machine *machine, uint64_t addr, uint8_t size, uint64_t value)
+static void bus_write(struct fake_machine *machine, struct bus *bus, uint64_t addr, uint8_t size,
+                      uint64_t value)
 {
     struct vcpu_access vcpu = {
         .access = {.addr = addr, .size = size, .value = value, .is_write = true}};
@@ -312,13 +326,35 @@ void fake_mmio_write(struct fake_machine *machine, uint64_t addr, uint8_t size, 
         const struct doorbell *doorbell = &machine->doorbells[i];
 
         if (doorbell->eventfd >= 0 && doorbell->addr == addr &&
+            doorbell->is_port == (bus == machine->port_bus) &&
             (!doorbell->len || doorbell->len == size) &&
             (!doorbell->match || doorbell->value == value)) {
             cr_assert_eq(write(doorbell->eventfd, &one, sizeof(one)), (ssize_t)sizeof(one));
             return;
         }
     }
-    bus_do(machine, &vcpu);
+    bus_do(machine, bus, &vcpu);
+}
+
+uint64_t fake_mmio_read(struct fake_machine *machine, uint64_t addr, uint8_t size)
+{
+    return bus_read(machine, machine->mmio_bus, addr, size);
+}
+
+void fake_mmio_write(struct fake_machine *machine, uint64_t addr, uint8_t size, uint64_t value)
+{
+    bus_write(machine, machine->mmio_bus, addr, size, value);
+}
+
+uint64_t fake_machine_port_read(struct fake_machine *machine, uint64_t addr, uint8_t size)
+{
+    return bus_read(machine, machine->port_bus, addr, size);
+}
+
+void fake_machine_port_write(struct fake_machine *machine, uint64_t addr, uint8_t size,
+                             uint64_t value)
+{
+    bus_write(machine, machine->port_bus, addr, size, value);
 }
 
 struct fake_buffer fake_buffer(struct fake_machine *machine, uint32_t len)
