@@ -17,6 +17,8 @@ enum { VECTOR_COUNT = QUEUE_COUNT + 1 };
 #define ECAM_BASE  0xe0000000ULL
 #define MEM32_BASE 0xc0000000ULL
 #define MEM32_LEN  0x20000000ULL
+#define PORT_BASE  0x1000ULL
+#define PORT_LEN   0xf000ULL
 
 struct pci_machine {
     struct machine base;
@@ -78,6 +80,8 @@ static void transport_create(struct pci_machine *machine)
         .ecam_len = 1 << 20,
         .mem32_base = MEM32_BASE,
         .mem32_len = MEM32_LEN,
+        .io_base = PORT_BASE,
+        .io_len = PORT_LEN,
     };
     struct virtio_pci_config pci = {
         .msi = {&msi_ops, machine},
@@ -127,7 +131,9 @@ static void driver_start(struct machine *machine, uint32_t features, bool with_m
     uint64_t bar;
 
     write_at(machine, config_addr(PCI_BASE_ADDRESS_0), 4, MEM32_BASE);
-    write_at(machine, config_addr(PCI_COMMAND), 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    write_at(machine, config_addr(PCI_BASE_ADDRESS_1), 4, PORT_BASE);
+    write_at(machine, config_addr(PCI_COMMAND), 2,
+             PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     bar = bar_base(machine);
     write_at(machine, config_addr(0x40), 4, with_msix ? 0x80000000U : 0);
     write_at(machine, bar + VIRTIO_PCI_COMMON_STATUS, 1, 0);
@@ -149,8 +155,17 @@ static void driver_start(struct machine *machine, uint32_t features, bool with_m
     write_at(machine, bar + VIRTIO_PCI_COMMON_STATUS, 1, 15);
 }
 
-static void step_run(struct machine *machine, const uint8_t *step)
+/* A notification by port, or what a guest might take for one. */
+static void port_write(struct pci_machine *machine, uint64_t addr, uint8_t size, uint32_t value)
 {
+    struct bus_access access = {.addr = addr, .size = size, .is_write = true, .value = value};
+
+    require(bus_dispatch(machine->port_bus, &access) == BUS_DONE);
+}
+
+static void step_run(struct pci_machine *pci, const uint8_t *step)
+{
+    struct machine *machine = &pci->base;
     static const uint16_t structures[] = {0, 0x1000, 0x2000, 0x3000, 0x4000, 0x4800, 0x38, 0x7ff8};
     uint8_t size = (uint8_t)(1U << (step[1] & 3));
     bool is_write = step[1] & 4;
@@ -175,6 +190,10 @@ static void step_run(struct machine *machine, const uint8_t *step)
         machine_run(machine, 1 + step[1] % TURNS_MAX);
         return;
     case 4:
+        if (step[1] & 8) {
+            port_write(pci, PORT_BASE + offset % 16, size, value);
+            return;
+        }
         addr = bar_base(machine) + 0x3000 + 4ULL * (step[2] % (QUEUE_COUNT + 1));
         is_write = true;
         break;
@@ -200,7 +219,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     machine_create(&machine.base);
     transport_create(&machine);
     for (; size >= STEP_SIZE; data += STEP_SIZE, size -= STEP_SIZE)
-        step_run(&machine.base, data);
+        step_run(&machine, data);
     transport_destroy(&machine);
     machine_destroy(&machine.base);
     return 0;

@@ -96,7 +96,8 @@ static const struct virtio_ops pci_ops = {
     .queue_start = queue_start,
 };
 
-/* The structures that the capabilities point at; the first one of each kind counts (4.1.4). */
+/* The structures that the capabilities point at; the first of each kind in memory counts (4.1.4).
+ */
 static bool structures_find(struct virtio *virtio, const struct pci_function *function)
 {
     uint8_t at = 0;

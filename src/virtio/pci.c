@@ -125,7 +125,7 @@ static bool window_access(struct virtio_pci *pci, uint32_t offset, struct bus_ac
         .is_write = access->is_write,
     };
     if (offset == data && cap.length == access->size && cap.length <= 4 &&
-        cap.offset % access->size == 0 && cap.bar < PCI_BAR_COUNT &&
+        cap.offset % access->size == 0 && (cap.bar == PCI_BAR || cap.bar == PCI_PORT_BAR) &&
         cap.offset < pci->function.bars[cap.bar].size)
         bar_access(pci, cap.bar, &inner);
     access->value = inner.value;
@@ -197,7 +197,7 @@ static uint32_t class_code(uint16_t id)
     }
 }
 
-/* 4.1.4: one vendor capability per structure. */
+/* 4.1.4: a vendor capability for each place of a structure. */
 static int capability_add(struct virtio_pci *pci, uint8_t cfg_type, uint8_t bar, uint32_t offset,
                           uint32_t length)
 {
@@ -248,7 +248,7 @@ static int capabilities_add(struct virtio_pci *pci)
         ret = capability_add(pci, VIRTIO_PCI_CAP_DEVICE_CFG, PCI_BAR, PCI_DEVICE_OFFSET,
                              device->config_len);
     /* A driver takes the first that it can use. */
-    if (!ret && pci_root_has_ports(pci->root))
+    if (!ret && pci->has_ports)
         ret = capability_add(pci, VIRTIO_PCI_CAP_NOTIFY_CFG, PCI_PORT_BAR, 0, notify_len);
     if (!ret)
         ret =
@@ -265,7 +265,7 @@ static void bars_describe(struct virtio_pci *pci)
         .size = PCI_BAR_SIZE,
         .type = PCI_BAR_MEM32,
     };
-    if (!pci_root_has_ports(pci->root))
+    if (!pci->has_ports)
         return;
     pci->function.bars[PCI_PORT_BAR] = (struct pci_bar){
         .range = {.ops = &port_range_ops, .name = pci->device->name},
@@ -284,6 +284,7 @@ int virtio_pci_create(struct virtio_pci **out, struct virtio_device *device,
         return err_set(err, -ENOMEM, "%s: out of memory", device->name);
     pci->device = device;
     pci->root = config->root;
+    pci->has_ports = pci_root_has_ports(config->root) && !config->no_ports;
     pci->function = (struct pci_function){
         .ops = &function_ops,
         .name = device->name,

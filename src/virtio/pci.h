@@ -4,8 +4,8 @@
  * a second BAR has the notifications once more, and is named first (4.1.4): KVM need not look at
  * the guest's instruction to know what it wrote to a port. MSI-X with a vector per
  * queue and one for the configuration; INTx with the ISR byte where the driver has no MSI-X. Each
- * queue's notify address rings an eventfd through the doorbell chip; where there is none, the write
- * arrives as an access.
+ * queue's notify addresses ring an eventfd through the doorbell chip; where there is none, the
+ * write arrives as an access.
  *
  * Layout of BAR 0, 32 KiB, 32-bit: 0x0000 common, 0x1000 ISR, 0x2000 device, 0x3000 notify
  * (4 bytes a queue), 0x4000 MSI-X table, 0x4800 pending bits. BAR 1, ports: notify.
@@ -26,6 +26,7 @@ struct virtio_pci_config {
     struct pci_root *root;
     struct msi_chip msi;
     struct doorbell_chip doorbells; /* .ops NULL: none */
+    bool no_ports;                  /* notifications in memory only */
 };
 
 /*

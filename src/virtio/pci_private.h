@@ -25,6 +25,7 @@ struct virtio_pci {
     struct pci_root *root;
     struct msix *msix;
     struct virtio_doorbells doorbells;
+    bool has_ports;
     uint8_t window; /* config offset of the PCI_CFG capability */
     void (*stopped)(void *arg);
     void *stopped_arg;
@@ -34,8 +35,8 @@ struct virtio_pci {
  * number (4.1.5.2). */
 void virtio_pci_notify(struct virtio_pci *pci, uint64_t offset);
 /*
- * An access inside the PCI_BAR; access->offset is from its start. `may_defer`: the answer to a reset
- * may come later (BUS_DEFER).
+ * An access inside the PCI_BAR; access->offset is from its start. `may_defer`: the answer to a
+ * reset may come later (BUS_DEFER).
  */
 enum bus_verdict virtio_pci_bar_access(struct virtio_pci *pci, struct bus_access *access,
                                        bool may_defer);

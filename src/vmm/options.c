@@ -100,6 +100,15 @@ static int apply_no_rng(void *arg, char *value, struct err *err)
     return 0;
 }
 
+static int apply_no_notify_ports(void *arg, char *value, struct err *err)
+{
+    struct run_config *config = arg;
+    (void)value;
+    (void)err;
+    config->no_notify_ports = true;
+    return 0;
+}
+
 static int apply_exit_on_reset(void *arg, char *value, struct err *err)
 {
     struct run_config *config = arg;
@@ -184,6 +193,9 @@ static const struct option_def options[] = {
      "  packed-queue    offer packed virtqueues, too (default: split ones only)",
      rng_option_apply},
     {0, "no-rng", NULL, false, false, "no virtio-rng device", apply_no_rng},
+    {0, "no-notify-ports", NULL, false, false,
+     "virtio-pci queues are notified in memory only: for drivers that know no ports",
+     apply_no_notify_ports},
     {0, "exit-on-reset", NULL, false, false,
      "end when the guest reboots, instead of restarting it in place", apply_exit_on_reset},
     {0, "poll-us", "MICROSECONDS", false, false,

@@ -84,6 +84,7 @@ struct run_config {
     enum log_level log_level;
     bool no_rng;
     bool rng_packed_queue;
+    bool no_notify_ports;
     bool exit_on_reset;
     bool register_memory; /* with io_uring */
 };

@@ -63,6 +63,7 @@ static int slot_add(struct guest *guest, struct virtio_device *device, enum tran
         .root = guest->pci,
         .msi = vm_msi_chip(guest->vm),
         .doorbells = vm_doorbell_chip(guest->vm),
+        .no_ports = guest->host.config->no_notify_ports,
     };
     struct guest_virtio *slot = &guest->virtio[guest->virtio_count++];
 

@@ -22,4 +22,9 @@ Test(arith, alignment)
     cr_assert_eq(align_up(UINT64_MAX, 0x1000), 0, "wraps, as documented");
     cr_assert(is_power_of_two(1) && is_power_of_two(1ULL << 63));
     cr_assert_not(is_power_of_two(0) || is_power_of_two(3));
+    cr_assert_eq(power_of_two_up(2), 2);
+    cr_assert_eq(power_of_two_up(3), 4);
+    cr_assert_eq(power_of_two_up(4), 4);
+    cr_assert_eq(power_of_two_up(129), 256);
+    cr_assert_eq(power_of_two_up(1ULL << 63), 1ULL << 63);
 }

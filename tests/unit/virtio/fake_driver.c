@@ -180,7 +180,7 @@ static void vendor_capability_take(struct fake_driver *driver, uint16_t at)
         driver->port_cap = at;
         return;
     }
-    cr_assert_eq(driver->cap[type], 0, "one capability per structure");
+    cr_assert_eq(driver->cap[type], 0, "one capability per structure in memory");
     driver->cap[type] = at;
     driver->offset[type] = fake_driver_config_read(driver, at + 8, 4);
     driver->length[type] = fake_driver_config_read(driver, at + 12, 4);
@@ -216,6 +216,7 @@ struct fake_driver *fake_driver_attach(struct fake_machine *machine, struct virt
         .root = machine->root,
         .msi = fake_machine_msi(machine),
         .doorbells = fake_machine_doorbells(machine),
+        .no_ports = machine->no_ports,
     };
     struct fake_driver *driver = calloc(1, sizeof(*driver));
     struct err err = {""};

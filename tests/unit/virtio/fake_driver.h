@@ -60,6 +60,7 @@ struct fake_machine {
     int vector_eventfds[FAKE_MESSAGE_COUNT]; /* that were asked for; -1: not */
     struct doorbell doorbells[64];           /* what the device registered; eventfd -1: free */
     bool doorbells_refused; /* set before fake_driver_attach: the chip has no room */
+    bool no_ports;          /* set before fake_driver_attach: for its device */
     uint64_t alloc_next;
 };
 

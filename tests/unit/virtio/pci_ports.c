@@ -45,8 +45,11 @@ static size_t doorbells_at(const struct fixture *f, uint64_t ports)
     for (size_t i = 0; i < array_count(f->machine->doorbells); i++) {
         const struct doorbell *doorbell = &f->machine->doorbells[i];
 
-        count += doorbell->eventfd >= 0 && doorbell->is_port && doorbell->addr >= ports &&
-                 doorbell->addr < ports + 4UL * ECHO_QUEUE_COUNT;
+        if (doorbell->eventfd < 0 || !doorbell->is_port)
+            continue;
+        for (uint16_t queue = 0; queue < ECHO_QUEUE_COUNT; queue++)
+            count += doorbell->addr == ports + 4UL * queue &&
+                     doorbell->eventfd == f->echo->device.queues[queue].doorbell_fd;
     }
     return count;
 }
@@ -92,6 +95,18 @@ Test(virtio_pci_ports, a_machine_without_ports_has_none)
     fixture_destroy(&f);
 }
 
+Test(virtio_pci_ports, a_device_that_is_told_so_has_none)
+{
+    struct fake_machine *machine = fake_machine_create_with_ports();
+    struct fixture f;
+
+    machine->no_ports = true;
+    f = fixture_create(machine);
+    cr_assert_not(f.driver->port_cap);
+    cr_assert_eq(fake_driver_config_read(f.driver, PCI_BASE_ADDRESS_1, 4), 0);
+    fixture_destroy(&f);
+}
+
 Test(virtio_pci_ports, doorbells_follow_the_bar_and_the_command_register)
 {
     struct fixture f = fixture_create(fake_machine_create_with_ports());
@@ -126,6 +141,50 @@ Test(virtio_pci_ports, without_doorbells_the_write_itself_wakes_the_queue)
     fake_driver_start(f.driver, 0, 0);
     for (int i = 0; i < 10; i++)
         assert_echo_works(&f);
+    fixture_destroy(&f);
+}
+
+/* The port of a queue wakes that queue, whatever is written to it. */
+Test(virtio_pci_ports, each_queue_has_a_port_of_its_own)
+{
+    struct fake_machine *machine = fake_machine_create_with_ports();
+    struct fixture f;
+
+    machine->doorbells_refused = true;
+    f = fixture_create(machine);
+    fake_driver_config_write(f.driver, PCI_COMMAND, 2, DECODED);
+    fake_driver_start(f.driver, 0, 0);
+    fake_machine_run(machine, SETTLE_TURNS);
+    for (uint16_t i = 0; i < ECHO_QUEUE_COUNT; i++) {
+        uint32_t before[ECHO_QUEUE_COUNT];
+
+        for (uint16_t j = 0; j < ECHO_QUEUE_COUNT; j++)
+            before[j] = f.echo->device.queues[j].pump.poll_count;
+        fake_machine_port_write(machine, f.ports + 4UL * i, 2, 0);
+        fake_machine_run(machine, SETTLE_TURNS);
+        for (uint16_t j = 0; j < ECHO_QUEUE_COUNT; j++)
+            cr_assert_eq(f.echo->device.queues[j].pump.poll_count - before[j], i == j);
+    }
+    fixture_destroy(&f);
+}
+
+Test(virtio_pci_ports, a_reboot_leaves_no_doorbell_behind)
+{
+    struct fixture f = fixture_create(fake_machine_create_with_ports());
+    uint64_t first = f.ports;
+
+    fake_driver_config_write(f.driver, PCI_COMMAND, 2, DECODED);
+    f.ports = first + 0x800;
+    fake_driver_config_write(f.driver, PCI_BASE_ADDRESS_1, 4, (uint32_t)f.ports);
+    fake_driver_start(f.driver, 0, 0);
+    assert_echo_works(&f);
+    fake_driver_shutdown(f.driver);
+    cr_assert_eq(doorbells_at(&f, first) + doorbells_at(&f, f.ports), 0);
+    f.ports = first;
+    fake_driver_config_write(f.driver, PCI_COMMAND, 2, DECODED);
+    cr_assert_eq(doorbells_at(&f, first), ECHO_QUEUE_COUNT);
+    fake_driver_start(f.driver, 0, 0);
+    assert_echo_works(&f);
     fixture_destroy(&f);
 }
 

@@ -63,7 +63,7 @@ Test(options, everything_at_once)
         "--net tap-fd=7,vq-pairs=2,mtu=9000,transport=mmio,vhost --serial type=file,path=out,num=2 "
         "--serial "
         "type=pty,hardware=virtio-console,console,packed-queue "
-        "--rng packed-queue --no-rng --exit-on-reset --poll-us 0 "
+        "--rng packed-queue --no-rng --exit-on-reset --poll-us 0 --no-notify-ports "
         "--register-memory "
         "--log-level debug --kvm-device /dev/other vmlinuz");
     const struct run_config *c = &p->config;
@@ -110,7 +110,7 @@ Test(options, everything_at_once)
     cr_assert_eq(c->serials[1].hardware, SERIAL_HW_VIRTIO_CONSOLE);
     cr_assert(c->serials[1].packed_queue && !c->serials[0].packed_queue);
     cr_assert(c->rng_packed_queue);
-    cr_assert(c->no_rng && c->exit_on_reset && c->register_memory);
+    cr_assert(c->no_rng && c->exit_on_reset && c->register_memory && c->no_notify_ports);
     cr_assert_eq(c->poll_us, 0);
     cr_assert_eq(c->log_level, LOG_DEBUG);
     cr_assert_str_eq(c->kvm_path, "/dev/other");
@@ -222,7 +222,8 @@ Test(options, help_names_every_option_the_parser_takes)
     static const char *const names[] = {
         "--mem",     "--cpus",       "--params",    "--initrd",          "--block",
         "--net",     "--serial",     "--rng",       "--no-rng",          "--exit-on-reset",
-        "--poll-us", "--kvm-device", "--log-level", "--register-memory", "--help"};
+        "--poll-us", "--kvm-device", "--log-level", "--register-memory", "--no-notify-ports",
+        "--help"};
     char text[8192];
     FILE *out = fmemopen(text, sizeof(text), "w");
 
