@@ -18,7 +18,7 @@ enum {
     QUEUE_COUNT = 2,
     QUEUE_SIZE = 8,
     RING_STEP = 0x400, /* each queue's rings in RAM; buffers may be anywhere */
-    DOORBELL_COUNT = QUEUE_COUNT,
+    DOORBELL_COUNT = 2 * QUEUE_COUNT,
     VCPU_COUNT = 3,
     CONFIG_LEN = 12,
     STEP_SIZE = 8,
@@ -56,7 +56,8 @@ static inline int doorbell_add(void *chip, const struct doorbell *doorbell)
 
     for (int i = 0; i < DOORBELL_COUNT; i++) {
         if (machine->doorbells[i].eventfd >= 0) {
-            require(machine->doorbells[i].addr != doorbell->addr ||
+            require(machine->doorbells[i].is_port != doorbell->is_port ||
+                    machine->doorbells[i].addr != doorbell->addr ||
                     (doorbell->match && machine->doorbells[i].value != doorbell->value));
             continue;
         }
@@ -71,7 +72,8 @@ static inline void doorbell_remove(void *chip, const struct doorbell *doorbell)
     struct machine *machine = chip;
     int i = 0;
 
-    while (machine->doorbells[i].eventfd != doorbell->eventfd)
+    while (machine->doorbells[i].eventfd != doorbell->eventfd ||
+           machine->doorbells[i].is_port != doorbell->is_port)
         require(++i < DOORBELL_COUNT);
     require(machine->doorbells[i].addr == doorbell->addr);
     machine->doorbells[i].eventfd = -1;
@@ -257,15 +259,16 @@ static inline void access_completed(struct bus_access *access)
     vcpu->waits = false;
 }
 
-static inline bool doorbell_ring(struct machine *machine, const struct bus_access *access)
+static inline bool doorbell_ring(struct machine *machine, const struct bus_access *access,
+                                 bool is_port)
 {
     const uint64_t one = 1;
 
     for (int i = 0; i < DOORBELL_COUNT; i++) {
         const struct doorbell *doorbell = &machine->doorbells[i];
 
-        if (doorbell->eventfd >= 0 && doorbell->addr == access->addr &&
-            (!doorbell->len || doorbell->len == access->size) &&
+        if (doorbell->eventfd >= 0 && doorbell->is_port == is_port &&
+            doorbell->addr == access->addr && (!doorbell->len || doorbell->len == access->size) &&
             (!doorbell->match || doorbell->value == access->value)) {
             require(write(doorbell->eventfd, &one, sizeof(one)) == sizeof(one));
             return true;
@@ -282,7 +285,7 @@ static inline uint64_t machine_access(struct machine *machine, struct bus_access
     while (vcpu->waits)
         if (++vcpu == &machine->vcpus[VCPU_COUNT])
             return 0;
-    if (access.is_write && doorbell_ring(machine, &access))
+    if (access.is_write && doorbell_ring(machine, &access, false))
         return 0;
     vcpu->access = access;
     vcpu->access.complete = access_completed;

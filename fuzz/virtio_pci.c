@@ -160,7 +160,8 @@ static void port_write(struct pci_machine *machine, uint64_t addr, uint8_t size,
 {
     struct bus_access access = {.addr = addr, .size = size, .is_write = true, .value = value};
 
-    require(bus_dispatch(machine->port_bus, &access) == BUS_DONE);
+    if (!doorbell_ring(&machine->base, &access, true))
+        require(bus_dispatch(machine->port_bus, &access) == BUS_DONE);
 }
 
 static void step_run(struct pci_machine *pci, const uint8_t *step)
