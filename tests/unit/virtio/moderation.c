@@ -111,6 +111,13 @@ Test(moderation, many_requests_share_an_interrupt_where_it_is_cheap)
             4); /* 9 without */
 }
 
+/* Where shorter windows gather four. */
+Test(moderation, the_longest_window_is_for_interrupts_that_cost_a_millisecond)
+{
+    settles(&(struct guest){.depth = 32, .request_ns = 250, .interrupt_ns = 1000, .kick_ns = 300},
+            350); /* 430 with 256 us */
+}
+
 /* Each would wait for the end of every window. */
 Test(moderation, a_guest_with_one_request_at_a_time_does_not_wait)
 {

@@ -32,6 +32,19 @@ static struct fixture fixture_create(struct fake_machine *machine)
     return f;
 }
 
+/* A device in use on a machine where each write to a port comes to the monitor. */
+static struct fixture started_without_doorbells(void)
+{
+    struct fake_machine *machine = fake_machine_create_with_ports();
+    struct fixture f;
+
+    machine->doorbells_refused = true;
+    f = fixture_create(machine);
+    fake_driver_config_write(f.driver, PCI_COMMAND, 2, DECODED);
+    fake_driver_start(f.driver, 0, 0);
+    return f;
+}
+
 static void fixture_destroy(struct fixture *f)
 {
     fake_driver_detach(f->driver);
@@ -132,13 +145,8 @@ Test(virtio_pci_ports, doorbells_follow_the_bar_and_the_command_register)
 
 Test(virtio_pci_ports, without_doorbells_the_write_itself_wakes_the_queue)
 {
-    struct fake_machine *machine = fake_machine_create_with_ports();
-    struct fixture f;
+    struct fixture f = started_without_doorbells();
 
-    machine->doorbells_refused = true;
-    f = fixture_create(machine);
-    fake_driver_config_write(f.driver, PCI_COMMAND, 2, DECODED);
-    fake_driver_start(f.driver, 0, 0);
     for (int i = 0; i < 10; i++)
         assert_echo_works(&f);
     fixture_destroy(&f);
@@ -147,21 +155,16 @@ Test(virtio_pci_ports, without_doorbells_the_write_itself_wakes_the_queue)
 /* The port of a queue wakes that queue, whatever is written to it. */
 Test(virtio_pci_ports, each_queue_has_a_port_of_its_own)
 {
-    struct fake_machine *machine = fake_machine_create_with_ports();
-    struct fixture f;
+    struct fixture f = started_without_doorbells();
 
-    machine->doorbells_refused = true;
-    f = fixture_create(machine);
-    fake_driver_config_write(f.driver, PCI_COMMAND, 2, DECODED);
-    fake_driver_start(f.driver, 0, 0);
-    fake_machine_run(machine, SETTLE_TURNS);
+    fake_machine_run(f.machine, SETTLE_TURNS);
     for (uint16_t i = 0; i < ECHO_QUEUE_COUNT; i++) {
         uint32_t before[ECHO_QUEUE_COUNT];
 
         for (uint16_t j = 0; j < ECHO_QUEUE_COUNT; j++)
             before[j] = f.echo->device.queues[j].pump.poll_count;
-        fake_machine_port_write(machine, f.ports + 4UL * i, 2, 0);
-        fake_machine_run(machine, SETTLE_TURNS);
+        fake_machine_port_write(f.machine, f.ports + 4UL * i, 2, 0);
+        fake_machine_run(f.machine, SETTLE_TURNS);
         for (uint16_t j = 0; j < ECHO_QUEUE_COUNT; j++)
             cr_assert_eq(f.echo->device.queues[j].pump.poll_count - before[j], i == j);
     }
